@@ -1,0 +1,36 @@
+"""What travels from a loader to a method: a batch of views."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+__all__ = ["Batch", "Views", "concat"]
+
+Views: TypeAlias = Tensor | Mapping[str, Tensor]
+"""One view of each of N items: a tensor whose first axis is N, or a mapping of such tensors (text)."""
+
+
+class Batch(NamedTuple):
+    """N items, each seen from one or more views.
+
+    Attributes:
+        views: V entries; entry v holds view v of all N items, in the same order.
+        labels: (N,) int64, -1 where unknown; ``None`` when there are none or the method must not see them.
+        ids: (N,) int64, the items' row numbers in their data set.
+    """
+
+    views: Sequence[Views]
+    labels: Tensor | None = None
+    ids: Tensor | None = None
+
+
+def concat(views: Sequence[Views]) -> Views:
+    """Stack V views of N items into one batch of V·N rows, view after view, so that one pass sees them all."""
+    first = views[0]
+    if isinstance(first, Tensor):
+        return torch.cat([view for view in views if isinstance(view, Tensor)])
+    return {key: torch.cat([view[key] for view in views if not isinstance(view, Tensor)]) for key in first}
