@@ -1,0 +1,136 @@
+"""From a name to an encoder that fits the images: their channels, their size, their stem."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Literal
+
+from torch import nn
+
+from nearfar.config import check_options
+from nearfar.encoders.base import Encoder
+from nearfar.encoders.small import SmallConvNet
+from nearfar.errors import ConfigError, nearest, require
+from nearfar.registry import Registry
+
+__all__ = ["ENCODERS", "EncoderSpec", "build", "names"]
+
+ENCODERS: Registry[type[Encoder]] = Registry(
+    "encoder", group="nearfar.encoders", builtin={"small": "nearfar.encoders.small:SmallConvNet"}
+)
+"""Encoders of our own and of other packages; every timm model can be named as well."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EncoderSpec:
+    """All that is needed to build an encoder again and to feed it.
+
+    Attributes:
+        name: ``"small"``, the name of a timm model, or ``"custom"`` for a module that the user built.
+        dim: length of a representation.
+        in_channels: channels of the images.
+        image_size: side of the square images in pixels.
+        stem: ``"small"`` is a 3x3 convolution of stride 1 without max-pool, for images of at most 64 pixels.
+        mean: what is subtracted from each channel of an image in [0, 1].
+        std: what each channel is then divided by.
+        options: further settings of the encoder.
+        modality: what it reads.
+    """
+
+    name: str
+    dim: int
+    in_channels: int
+    image_size: int
+    stem: Literal["small", "standard"] = "standard"
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.25,)
+    options: Mapping[str, Any] = MappingProxyType({})
+    modality: str = "image"
+
+
+def names(pattern: str = "") -> list[str]:
+    """Return the names of our encoders, and of the timm models that match a pattern such as ``"resnet*"``."""
+    if not pattern:
+        return ENCODERS.names()
+    import fnmatch
+
+    import timm
+
+    return [*fnmatch.filter(ENCODERS.names(), pattern), *timm.list_models(pattern)]
+
+
+def build(
+    name: str,
+    *,
+    in_channels: int = 3,
+    image_size: int = 224,
+    pretrained: bool = False,
+    options: Mapping[str, Any] | None = None,
+    mean: tuple[float, ...] = (0.5,),
+    std: tuple[float, ...] = (0.25,),
+) -> tuple[Encoder, EncoderSpec]:
+    """Build an encoder by name.
+
+    Args:
+        name: a name from `ENCODERS`, or any timm model. A ResNet for images of at most 64 pixels gets the small stem,
+            a 3x3 convolution of stride 1 without max-pool (SimCLR, appendix B.9, https://arxiv.org/abs/2002.05709).
+        in_channels: channels of the images.
+        image_size: side of the square images in pixels.
+        pretrained: let timm load its published weights.
+        options: further settings of the encoder, checked against its signature (ours) or handed on (timm's).
+        mean: kept in the specification.
+        std: kept in the specification.
+
+    Returns:
+        The encoder and the specification that builds it again.
+
+    Raises:
+        ConfigError: on an unknown name (the nearest ones are offered) or an unknown setting.
+    """
+    require(in_channels >= 1, "encoder", "in_channels", ">= 1", in_channels)
+    options = dict(options or {})
+    stem: Literal["small", "standard"] = "standard"
+    encoder: Encoder
+    if name in ENCODERS:
+        factory = ENCODERS.get(name)
+        checked = check_options(f"encoder {name}", factory, options)
+        encoder = factory(**{"in_channels": in_channels, "image_size": image_size, **checked})  # type: ignore[call-arg]
+        stem = "small" if factory is SmallConvNet else stem
+    else:
+        from nearfar.encoders.timm_models import TimmEncoder, known
+
+        if not known(name):
+            raise ConfigError(
+                f"encoder: name must be {' or '.join(ENCODERS.names())} or a timm model, got {name!r}; {_near(name)}"
+            )
+        encoder = TimmEncoder(
+            name, in_channels=in_channels, image_size=image_size, pretrained=pretrained, options=options
+        )
+        stem = encoder.stem
+    spec = EncoderSpec(
+        name=name,
+        dim=encoder.dim,
+        in_channels=in_channels,
+        image_size=image_size,
+        stem=stem,
+        mean=mean,
+        std=std,
+        options=options,
+    )
+    return encoder, spec
+
+
+def describe(spec: EncoderSpec, encoder: nn.Module) -> str:
+    """Return one line about an encoder for the person who waits."""
+    count = sum(p.numel() for p in encoder.parameters())
+    stem = "3x3 stem without max-pool, chosen for small images" if spec.stem == "small" else "standard stem"
+    side = f"{spec.image_size}x{spec.image_size}"
+    return f"encoder {spec.name}: {count / 1e6:.2f} M parameters, dim {spec.dim}, {spec.in_channels} x {side}, {stem}"
+
+
+def _near(name: str) -> str:
+    import timm
+
+    return nearest(name, [*ENCODERS.names(), *timm.list_models()])

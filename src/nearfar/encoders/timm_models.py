@@ -1,0 +1,85 @@
+"""Any timm model as an encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, cast
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from nearfar.encoders.base import Encoder
+from nearfar.errors import ConfigError
+
+__all__ = ["TimmEncoder", "known"]
+
+SMALL_IMAGE = 64
+
+
+def known(name: str) -> bool:
+    """Whether timm has a model of this name, with or without a tag of pretrained weights."""
+    return timm.is_model(name)  # type: ignore[no-any-return]
+
+
+class TimmEncoder(Encoder):
+    """A timm model without its classifier, pooled to one vector.
+
+    Args:
+        name: the model's name, with a tag of pretrained weights or without.
+        in_channels: channels of the images.
+        image_size: side of the square images in pixels; handed on to models that are built for one size.
+        pretrained: load timm's published weights.
+        options: further arguments of the model.
+
+    Attributes:
+        stem: ``"small"`` when the 7x7 convolution and the max-pool of a ResNet were replaced for small images.
+
+    Raises:
+        ConfigError: when timm refuses the settings.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        in_channels: int = 3,
+        image_size: int = 224,
+        pretrained: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.model = _create(name, in_channels, image_size, pretrained, dict(options or {}))
+        self.stem: Literal["small", "standard"] = "standard"
+        if image_size <= SMALL_IMAGE and _shrink_stem(self.model):
+            self.stem = "small"
+        self.dim = int(self.model.num_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return h of shape (N, dim) for images of shape (N, in_channels, image_size, image_size)."""
+        h = cast(Tensor, self.model(x))
+        return h.float() if h.dtype in (torch.bfloat16, torch.float16) else h
+
+
+def _create(name: str, in_channels: int, image_size: int, pretrained: bool, options: dict[str, Any]) -> Any:
+    arguments = {"pretrained": pretrained, "num_classes": 0, "in_chans": in_channels, **options}
+    try:
+        try:
+            return timm.create_model(name, img_size=image_size, **arguments)
+        except TypeError:  # convolutional models take any size and know no img_size
+            return timm.create_model(name, **arguments)
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"encoder {name}: timm refuses it for {in_channels} channels of {image_size} px: {error}"
+        ) from error
+
+
+def _shrink_stem(model: Any) -> bool:
+    conv = getattr(model, "conv1", None)
+    if not isinstance(conv, nn.Conv2d) or not hasattr(model, "maxpool") or conv.kernel_size != (7, 7):
+        return False
+    model.conv1 = nn.Conv2d(conv.in_channels, conv.out_channels, 3, 1, 1, bias=False)
+    nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+    model.maxpool = nn.Identity()
+    return True
