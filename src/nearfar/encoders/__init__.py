@@ -1,4 +1,7 @@
-"""From a view to a representation h. Imports torch and the layers below; timm only where one of its models is asked for."""
+"""From a view to a representation h.
+
+Imports torch and the layers below; timm only where one of its models is asked for.
+"""
 
 from nearfar.encoders.base import Encoder
 from nearfar.encoders.build import ENCODERS, EncoderSpec, build, names

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Literal
 
 from torch import nn
@@ -46,7 +45,7 @@ class EncoderSpec:
     stem: Literal["small", "standard"] = "standard"
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.25,)
-    options: Mapping[str, Any] = MappingProxyType({})
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     modality: str = "image"
 
 
@@ -96,14 +95,14 @@ def build(
     if name in ENCODERS:
         factory = ENCODERS.get(name)
         checked = check_options(f"encoder {name}", factory, options)
-        encoder = factory(**{"in_channels": in_channels, "image_size": image_size, **checked})  # type: ignore[call-arg]
+        encoder = factory(**{"in_channels": in_channels, "image_size": image_size, **checked})
         stem = "small" if factory is SmallConvNet else stem
     else:
         from nearfar.encoders.timm_models import TimmEncoder, known
 
         if not known(name):
             raise ConfigError(
-                f"encoder: name must be {' or '.join(ENCODERS.names())} or a timm model, got {name!r}; {_near(name)}"
+                f"encoder: must be {', '.join(ENCODERS.names())} or a timm model, got {name!r}; {_near(name)}"
             )
         encoder = TimmEncoder(
             name, in_channels=in_channels, image_size=image_size, pretrained=pretrained, options=options
