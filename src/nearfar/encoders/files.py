@@ -28,7 +28,7 @@ def fingerprint(encoder: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(encoder.state_dict().items()):
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(_plain(tensor).view(torch.uint8).numpy().tobytes())
+        digest.update(_plain(tensor).reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -1,0 +1,46 @@
+"""Every way to train an encoder: one file a method, the whole story in it.
+
+A method uses losses, nn and any encoder with a ``dim``, never another method; it knows no modality and no trainer.
+Adding one is a file and a line here; other packages add theirs through the entry point group ``nearfar.methods``.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from nearfar.config import check_options
+from nearfar.errors import ConfigError, require
+from nearfar.methods.base import Info, Method, Step
+from nearfar.registry import Registry
+
+__all__ = ["METHODS", "Info", "Method", "Step", "build"]
+
+METHODS: Registry[type[Method]] = Registry(
+    "method",
+    group="nearfar.methods",
+    builtin={
+        "simclr": "nearfar.methods.simclr:SimCLR",
+        "supcon": "nearfar.methods.supcon:SupCon",
+        "siamese": "nearfar.methods.siamese:Siamese",
+        "triplet": "nearfar.methods.triplet:Triplet",
+    },
+)
+
+
+def build(name: str, encoder: nn.Module, options: Mapping[str, Any] | None = None) -> Method:
+    """Build a method by name around an encoder.
+
+    Args:
+        name: a name from `METHODS`.
+        encoder: a module with an integer ``dim`` that returns (N, dim).
+        options: settings for the method's constructor, checked against its signature.
+
+    Raises:
+        ConfigError: on an unknown name or setting, or an encoder without ``dim``.
+    """
+    factory = METHODS.get(name)
+    dim = getattr(encoder, "dim", None)
+    fix = "set encoder.dim to the length of what it returns"
+    require(isinstance(dim, int), f"method {name}", "encoder.dim", "an integer", dim, fix, error=ConfigError)
+    return factory(encoder, **check_options(f"method {name}", factory, options or {}))  # type: ignore[call-arg]

@@ -1,0 +1,74 @@
+r"""SimCLR: two views of an item attract, views of different items repel.
+
+Chen, Kornblith, Norouzi, Hinton, "A Simple Framework for Contrastive Learning of Visual
+Representations", ICML 2020, https://arxiv.org/abs/2002.05709
+
+    encoder   h = f(x)           kept
+    head      z = g(h)           MLP with BatchNorm, discarded after pretraining (section 4.2)
+    loss      NT-Xent (eq. 1)    negatives: the other 2(N - 1) views, over all ranks
+    state     none
+
+Defaults: temperature 0.1 is ImageNet's (0.5 is the paper's best on CIFAR-10 in long runs); output 128;
+the hidden layer has the encoder's width, as in the reference implementation, unless given.
+Departure: the last BatchNorm has a shift as well as a scale.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import nn
+
+from nearfar.data.batch import Batch, concat
+from nearfar.errors import require
+from nearfar.losses import nt_xent
+from nearfar.methods.base import Info, Method, Step
+from nearfar.nn import mlp
+
+__all__ = ["SimCLR"]
+
+
+class SimCLR(Method):
+    """SimCLR on two views.
+
+    Args:
+        encoder: any module with ``dim``.
+        hidden_dim: width of the head's hidden layers; 0 takes the encoder's ``dim``.
+        output_dim: length of a projection z.
+        head_layers: linear maps in the head; 2 in SimCLR, 3 in SimCLRv2.
+        temperature: tau of NT-Xent, > 0.
+
+    Raises:
+        InputError: when a setting is out of its range.
+    """
+
+    info: ClassVar[Info] = Info(
+        "two views of an item attract, views of different items repel",
+        "Chen et al. 2020",
+        "https://arxiv.org/abs/2002.05709",
+    )
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        *,
+        hidden_dim: int = 0,
+        output_dim: int = 128,
+        head_layers: int = 2,
+        temperature: float = 0.1,
+    ) -> None:
+        super().__init__()
+        require(temperature > 0, "SimCLR", "temperature", "> 0", temperature)
+        dim = int(encoder.dim)  # type: ignore[arg-type]
+        self.encoder = encoder
+        self.hidden_dim, self.output_dim = hidden_dim or dim, output_dim
+        self.head_layers, self.temperature = head_layers, temperature
+        self.head = mlp(dim, self.hidden_dim, output_dim, layers=head_layers, last_norm=True)
+
+    def step(self, batch: Batch) -> Step:
+        """Return NT-Xent between the batch's two views."""
+        require(len(batch.views) == 2, "SimCLR", "number of views", "2", len(batch.views))
+        h = self.encoder(concat(batch.views))  # one pass: BatchNorm sees 2N
+        z1, z2 = self.head(h).chunk(2)
+        loss = nt_xent(z1, z2, temperature=self.temperature)
+        return Step(loss=loss, features=h.detach().chunk(2)[0])
