@@ -1,0 +1,118 @@
+"""Making views of a batch: check it once, choose a back end, lay the result out."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nearfar.errors import require
+from nearfar.views.image import ImageView
+from nearfar.views.plan import Plan, draw
+
+__all__ = ["Backend", "Images", "apply", "make_views"]
+
+Images: TypeAlias = Sequence[NDArray[Any]] | NDArray[Any] | Tensor
+"""N pictures (H, W, C) of varying size, or one (N, H, W, C) array or tensor; uint8 or uint16, all with C channels."""
+
+Backend: TypeAlias = Literal["auto", "reference"]
+
+
+def apply(
+    plan: Plan,
+    images: Images,
+    *,
+    backend: Backend = "auto",
+    channels_last: bool = True,
+    dtype: torch.dtype = torch.float32,
+    threads: int | None = None,
+) -> Tensor:
+    """Make the views that a plan describes.
+
+    Args:
+        plan: from `draw`, for pictures of these sizes.
+        images: the pictures, in the plan's order.
+        backend: ``"reference"`` (plain torch), or ``"auto"``, the fastest one that can take these pictures.
+        channels_last: memory layout of the result; its shape is the same either way.
+        dtype: of the result, float32, bfloat16 or float16.
+        threads: how many threads may work on the batch, ``None`` for all cores; the result does not depend on it.
+
+    Returns:
+        (N, C, S, S), in [0, 1] or normalised, on the device of ``images`` (CPU for arrays).
+
+    Raises:
+        InputError: when the pictures do not fit the plan, or differ in dtype or number of channels.
+    """
+    require(backend in ("auto", "reference"), "apply", "backend", "'auto' or 'reference'", repr(backend))
+    sizes, channels = measure(images)
+    require(len(sizes) == len(plan), "apply", "images", f"{len(plan)} as in the plan", len(sizes))
+    require(bool((sizes == plan.sizes).all()), "apply", "sizes of the images", "those of the plan", "others")
+    require(len(plan) == 0 or channels == plan.channels, "apply", "channels", f"the plan's {plan.channels}", channels)
+    runner = importlib.import_module("nearfar.views.reference").run
+    views: Tensor = runner(plan, images)
+    return views.to(dtype=dtype, memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+
+def make_views(
+    images: Images,
+    views: Sequence[ImageView],
+    rng: np.random.Generator,
+    *,
+    backend: Backend = "auto",
+    channels_last: bool = True,
+    dtype: torch.dtype = torch.float32,
+    threads: int | None = None,
+) -> list[Tensor]:
+    """Draw and make every view of every picture.
+
+    Args:
+        images: N pictures (H, W, C) of varying size, or one (N, H, W, C) array or tensor; uint8 or uint16.
+        views: V descriptions, for example from `nearfar.views.VIEWS`.
+        rng: the only source of randomness.
+        backend: as for `apply`.
+        channels_last: as for `apply`.
+        dtype: as for `apply`.
+        threads: as for `apply`.
+
+    Returns:
+        V tensors (N, C, S, S), one per description.
+
+    Raises:
+        InputError: when the pictures differ in dtype or number of channels, or are no (H, W, C) integers.
+    """
+    sizes, channels = measure(images)
+    plans = [draw(view, sizes, rng, channels=channels) for view in views]
+    return [
+        apply(plan, images, backend=backend, channels_last=channels_last, dtype=dtype, threads=threads)
+        for plan in plans
+    ]
+
+
+def measure(images: Images) -> tuple[NDArray[np.int64], int]:
+    """Check the pictures and return their (N, 2) sizes and their number of channels (3 for an empty list).
+
+    Raises:
+        InputError: as `make_views`.
+    """
+    if isinstance(images, (np.ndarray, Tensor)):
+        require(images.ndim == 4, "views", "images", "(N, H, W, C)", tuple(images.shape), "give a list for one picture")
+        n, *shape = images.shape
+        shapes = np.tile(np.array(shape, dtype=np.int64), (n, 1))
+        kinds = {str(images.dtype).removeprefix("torch.")}
+    else:
+        for i, picture in enumerate(images):
+            require(picture.ndim == 3, "views", f"image {i}", "(H, W, C)", tuple(picture.shape), "add the channel axis")
+        shapes = np.array([picture.shape for picture in images], dtype=np.int64).reshape(-1, 3)
+        kinds = {str(picture.dtype) for picture in images}
+    require(len(kinds) <= 1, "views", "images", "of one dtype", ", ".join(sorted(kinds)))
+    require(kinds <= {"uint8", "uint16"}, "views", "images", "uint8 or uint16", *kinds or ("none",))
+    channels = set(shapes[:, 2].tolist()) or {3}
+    fix = "open the data with a fixed number of channels"
+    require(len(channels) == 1, "views", "number of channels", "the same in all images", sorted(channels), fix)
+    return shapes[:, :2], channels.pop()
