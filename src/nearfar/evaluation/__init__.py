@@ -1,0 +1,58 @@
+"""Scores for anybody's embeddings: kNN, linear, few labels, retrieval, verification, geometry.
+
+Everything here works on numpy arrays: embeddings (N, D) float32 and labels (N,) int64, where -1 stands for unknown and
+such rows are left out and counted. Every protocol is a frozen dataclass; ``describe()`` is the sentence printed beside
+its numbers. Nothing is ever chosen on the test rows.
+
+This package may import numpy, scikit-learn (inside functions) and rich, and nothing of nearfar above layer 2: it knows
+no encoder, no run and no index, and needs no torch.
+"""
+
+from nearfar.evaluation.fewshot import FewShot, draw_labels
+from nearfar.evaluation.geometry import (
+    Geometry,
+    alignment,
+    class_alignment,
+    effective_rank,
+    feature_std,
+    uniformity,
+)
+from nearfar.evaluation.intervals import bootstrap_mean, wilson
+from nearfar.evaluation.knn import KNN, knn_predict
+from nearfar.evaluation.linear import Linear, fit_linear
+from nearfar.evaluation.protocol import Labelled, Protocol, Score, encode_labels
+from nearfar.evaluation.record import PROTOCOLS, Report, Result, comparison, evaluate
+from nearfar.evaluation.retrieval import Retrieval, retrieval_values
+from nearfar.evaluation.verification import Verification, equal_error_rate, roc_auc, roc_points
+
+__all__ = [
+    "KNN",
+    "PROTOCOLS",
+    "FewShot",
+    "Geometry",
+    "Labelled",
+    "Linear",
+    "Protocol",
+    "Report",
+    "Result",
+    "Retrieval",
+    "Score",
+    "Verification",
+    "alignment",
+    "bootstrap_mean",
+    "class_alignment",
+    "comparison",
+    "draw_labels",
+    "effective_rank",
+    "encode_labels",
+    "equal_error_rate",
+    "evaluate",
+    "feature_std",
+    "fit_linear",
+    "knn_predict",
+    "retrieval_values",
+    "roc_auc",
+    "roc_points",
+    "uniformity",
+    "wilson",
+]
