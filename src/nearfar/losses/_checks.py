@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Literal, ParamSpec, TypeVar, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from nearfar.distributed import is_distributed, sum_over_ranks, world_size
@@ -21,7 +22,9 @@ __all__ = [
     "check_positive",
     "check_reduction",
     "in_float32",
+    "no_autocast",
     "reduce",
+    "unit",
 ]
 
 Reduction = Literal["mean", "sum", "none"]
@@ -47,6 +50,28 @@ def in_float32(loss: Callable[P, R]) -> Callable[P, R]:
             )
 
     return wrapped
+
+
+def no_autocast(device: torch.device) -> torch.autocast:
+    """Return a context in which autocast is off, for losses that handle half precision themselves."""
+    return torch.autocast(device.type, enabled=False)
+
+
+def unit(z: Tensor) -> Tensor:
+    """Divide every row by its Euclidean norm, in float32 (float64 stays).
+
+    Rows are scaled by their largest entry first, so that neither 1e30 overflows nor 1e-25 vanishes. Rows whose entries
+    are all below 1e-30 count as zero vectors: they stay (almost) zero and their gradient stays bounded.
+
+    Args:
+        z: (N, D) float.
+    """
+    z = z if z.dtype == torch.float64 else z.float()
+    with torch.no_grad():
+        largest = z.abs().amax(1, keepdim=True)
+        scale = torch.where(largest > 1e-30, largest, 1.0)
+    # After scaling a norm is at least 1, or the row counts as zero; eps = 0.5 tells the two apart.
+    return F.normalize(z / scale, dim=1, eps=0.5)
 
 
 def _widen(value: object) -> object:
