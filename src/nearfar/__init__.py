@@ -1,1 +1,64 @@
-"""nearfar."""
+"""nearfar: contrastive and self-supervised learning, from raw data to an encoder and an index.
+
+The verbs of the command line are functions here::
+
+    import nearfar
+
+    run = nearfar.pretrain("photos/", out="runs/first", epochs=20)
+    report = nearfar.evaluate(run.path, "photos/")
+
+Importing this package imports neither torch nor Lightning; a name brings what it needs when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from nearfar._version import __version__
+from nearfar.errors import NearfarError
+
+if TYPE_CHECKING:
+    from nearfar.data import open_images
+    from nearfar.encoders import load_encoder
+    from nearfar.pipeline.embed import embed
+    from nearfar.pipeline.evaluate import evaluate
+    from nearfar.pipeline.search import index, search
+    from nearfar.pipeline.pretrain import pretrain
+    from nearfar.pipeline.settings import PretrainConfig
+
+_LAZY = {
+    "PretrainConfig": "nearfar.pipeline.settings",
+    "embed": "nearfar.pipeline.embed",
+    "evaluate": "nearfar.pipeline.evaluate",
+    "index": "nearfar.pipeline.search",
+    "load_encoder": "nearfar.encoders",
+    "open_images": "nearfar.data",
+    "pretrain": "nearfar.pipeline.pretrain",
+    "search": "nearfar.pipeline.search",
+}
+
+__all__ = [
+    "NearfarError",
+    "PretrainConfig",
+    "__version__",
+    "embed",
+    "evaluate",
+    "index",
+    "load_encoder",
+    "open_images",
+    "pretrain",
+    "search",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'nearfar' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -11,11 +11,12 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-__all__ = ["say", "stderr", "track"]
+__all__ = ["say", "stderr", "stdout", "track"]
 
 T = TypeVar("T")
 
 stderr = Console(stderr=True, highlight=False)
+stdout = Console(highlight=False)
 
 
 def say(text: str) -> None:

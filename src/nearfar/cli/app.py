@@ -1,0 +1,84 @@
+"""The application: verbs, ``--config`` and ``--recipe`` before them, and one sentence for every error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.config import Dict
+
+from nearfar._version import __version__
+from nearfar.errors import NearfarError, RunError
+from nearfar.progress import stderr
+
+__all__ = ["main"]
+
+VERBS = ("demo", "pretrain", "evaluate", "embed", "index", "search", "methods", "encoders")
+
+app = App(
+    name="nearfar",
+    version=__version__,
+    help="Contrastive and self-supervised learning: from raw data without labels to an encoder one can trust "
+    "and an index one can search.",
+    help_format="plaintext",
+    default_parameter=Parameter(negative_iterable=(), negative_none=()),
+    result_action="return_none",
+)
+for verb in VERBS:
+    app.command(f"nearfar.cli.{verb}:{verb}", name=verb)
+
+
+@app.meta.default
+def launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    config: Path | None = None,
+    debug: bool = False,
+) -> None:
+    """Run a verb.
+
+    Args:
+        tokens: the verb and what belongs to it.
+        config: a YAML file of settings for the verb; flags override it.
+        debug: show the traceback of an error.
+    """
+    app.config = _sources(config)
+    app(list(tokens), exit_on_error=False, print_error=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 when all went well, 1 on an error, 2 on a wrong call, 130 on Ctrl-C."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        app.meta(tokens, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _fail(str(error), 2)
+    except NearfarError as error:
+        if "--debug" in tokens:
+            raise
+        _fail(str(error), 1)
+    except OSError as error:
+        if "--debug" in tokens:
+            raise
+        _fail(str(RunError(f"{error.filename or 'nearfar'}: {error.strerror or error}")), 1)
+    except KeyboardInterrupt:
+        _fail("stopped; what was written stays, --resume goes on from there where the verb has it", 130)
+    sys.exit(0)
+
+
+def _sources(config: Path | None) -> tuple[Any, ...]:
+    if config is None:
+        return ()
+    from nearfar.config import load_yaml
+
+    values = load_yaml(config)
+    for key in ("format", "nearfar"):  # what a run's config.yaml has beside settings
+        values.pop(key, None)
+    return (Dict(values, source=str(config), use_commands_as_keys=False),)
+
+
+def _fail(text: str, code: int) -> None:
+    stderr.print(f"error: {text}", markup=False, soft_wrap=True, style="bold red" if stderr.is_terminal else None)
+    sys.exit(code)

@@ -1,0 +1,47 @@
+"""Data as the verbs see it: which split is meant when none is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nearfar.data import Source, open_splits, take
+from nearfar.errors import DataError, nearest
+
+__all__ = ["limit_source", "open_test_data", "open_training_data"]
+
+
+def open_training_data(data: Any, *, split: str | None, channels: int | None) -> Source:
+    """Open the split that is named, else ``train`` where there is one, else everything."""
+    return _open(data, split, channels, ("train",))
+
+
+def open_test_data(data: Any, *, split: str | None, channels: int | None) -> Source:
+    """Open the split that is named, else ``test``, else ``val``, else everything."""
+    return _open(data, split, channels, ("test", "val"))
+
+
+def _open(data: Any, split: str | None, channels: int | None, preferred: tuple[str, ...]) -> Source:
+    parts = open_splits(data, channels=channels)
+    if split is None:
+        return next((parts[name] for name in preferred if name in parts), parts[""])
+    if split not in parts:
+        names = [name for name in parts if name]
+        raise DataError(f"{data}: has no split {split!r}; {nearest(split, names)}")
+    return parts[split]
+
+
+def limit_source(source: Source, limit: int, *, seed: int) -> Source:
+    """Return ``limit`` items drawn by the seed: evenly over the classes, or from all where there are no labels."""
+    if limit >= len(source):
+        return source
+    order = np.random.default_rng([seed, limit]).permutation(len(source))
+    if source.labels is None:
+        return take(source, np.sort(order[:limit]))
+    labels = source.labels[order]
+    place = np.zeros(len(order), dtype=np.int64)  # the how-manieth of its class an item is
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        place[rows] = np.arange(len(rows))
+    return take(source, np.sort(order[np.argsort(place, kind="stable")[:limit]]))

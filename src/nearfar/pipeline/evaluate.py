@@ -1,0 +1,163 @@
+"""Evaluating: every number with its protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from nearfar.config import check
+from nearfar.data import Source, hold_out, hold_out_rows, open_splits, read_embeddings
+from nearfar.errors import ConfigError, DataError, nearest, require
+from nearfar.evaluation import PROTOCOLS, Labelled, Protocol, Report, encode_labels
+from nearfar.evaluation import evaluate as score
+from nearfar.files import write_atomic
+from nearfar.pipeline.data import limit_source
+from nearfar.pipeline.features import Subject, features, open_subject, pixels, untrained
+
+__all__ = ["evaluate"]
+
+DEFAULTS = ("knn", "linear", "fewshot", "retrieval", "verification", "geometry")
+
+
+def evaluate(
+    encoder: str | Path | None = None,
+    data: Any = None,
+    *,
+    embeddings: str | Path | None = None,
+    test_embeddings: str | Path | None = None,
+    baseline: Literal["pixels", "random"] | None = None,
+    protocol: Sequence[str] = DEFAULTS,
+    options: Mapping[str, Any] | None = None,
+    train_split: str | None = None,
+    test_split: str | None = None,
+    limit: int | None = None,
+    channels: int | None = None,
+    image_size: int = 224,
+    out: str | Path | None = None,
+    threads: int | None = None,
+    seed: int = 0,
+) -> Report:
+    """Score an encoder, a baseline, or embeddings that anybody made.
+
+    What may be learnt from is the ``train`` split, what is scored is the ``test`` (or ``val``) split; where there are
+    none, a fifth of the items is held out, evenly over the classes and drawn by the seed.
+
+    Args:
+        encoder: a run folder, or the name of a stock encoder.
+        data: labelled images, as for `nearfar.pretrain`.
+        embeddings: a Parquet file of embeddings with labels, in place of an encoder and data.
+        test_embeddings: another one to score; without it a fifth of ``embeddings`` is held out.
+        baseline: score ``pixels`` or a ``random`` (untrained) encoder instead, with the encoder's view of the images.
+        protocol: names of protocols: knn, linear, fewshot, retrieval, verification, geometry.
+        options: settings of the protocols, such as ``{"k": 20}``; each goes to the protocols that have it.
+        train_split: the split to learn from.
+        test_split: the split to score.
+        limit: learn from that many items only.
+        channels: convert the images; by default what the encoder was trained with.
+        image_size: side of the images in pixels, for a stock encoder; a run knows its own.
+        out: write the report there, as JSON.
+        threads: threads that read images.
+        seed: of the held-out part and of all draws.
+
+    Returns:
+        The report; ``report.text()`` prints it, ``report["knn"].value`` is one number.
+
+    Raises:
+        ConfigError: on an unknown protocol or setting.
+        DataError: when there are no labels.
+    """
+    protocols = _protocols(protocol, options or {}, seed)
+    if embeddings is not None:
+        alone = encoder is None and data is None
+        require(alone, "evaluate", "embeddings", "given alone", "an encoder or data as well", error=ConfigError)
+        subject, (train, test) = str(embeddings), _from_files(Path(embeddings), test_embeddings, seed)
+    else:
+        given = encoder is not None and data is not None
+        require(given, "evaluate", "encoder and data", "given", "one of them missing", error=ConfigError)
+        assert encoder is not None
+        opened = _subject(encoder, baseline, image_size)
+        parts = _splits(data, channels or opened.spec.in_channels, train_split, test_split, limit, seed)
+        subject, (train, test) = opened.name, _from_images(opened, parts, threads)
+    report = score(train, test, protocols, subject=subject)
+    if out is not None:
+        write_atomic(Path(out), report.to_json())
+    return report
+
+
+def _protocols(names: Sequence[str], options: Mapping[str, Any], seed: int) -> list[Protocol]:
+    """Build the protocols; every setting must belong to at least one of them."""
+    built: list[Protocol] = []
+    used: set[str] = set()
+    for name in names:
+        if name not in PROTOCOLS:
+            raise ConfigError(f"evaluate: protocol must be known, got {name!r}; {nearest(name, PROTOCOLS)}")
+        fields = _fields(PROTOCOLS[name])
+        mine = {key: value for key, value in {"seed": seed, **options}.items() if key in fields}
+        used |= set(mine)
+        values = {key: check(f"protocol {name}", key, fields[key], value) for key, value in mine.items()}
+        built.append(PROTOCOLS[name](**values))
+    for key in options:
+        if key not in used:
+            known = {field for name in names for field in _fields(PROTOCOLS[name])}
+            raise ConfigError(f"evaluate: unknown setting {key!r}; {nearest(key, known)}")
+    return built
+
+
+def _fields(protocol: type[Protocol]) -> dict[str, Any]:
+    hints = typing.get_type_hints(protocol)
+    return {field.name: hints[field.name] for field in dataclasses.fields(protocol)}  # type: ignore[arg-type]
+
+
+def _subject(encoder: str | Path, baseline: str | None, image_size: int) -> Subject:
+    opened = open_subject(encoder, image_size=image_size)
+    if baseline == "pixels":
+        return pixels(opened.spec)
+    return untrained(opened.spec) if baseline == "random" else opened
+
+
+def _splits(
+    data: Any, channels: int, train: str | None, test: str | None, limit: int | None, seed: int
+) -> tuple[Source, Source]:
+    parts = open_splits(data, channels=channels)
+    for name in (train, test):
+        if name is not None and name not in parts:
+            raise DataError(f"{data}: has no split {name!r}; {nearest(name, [key for key in parts if key])}")
+    scored = test or next((name for name in ("test", "val") if name in parts), None)
+    learnt = train or ("train" if "train" in parts else None)
+    if scored is not None and learnt is not None:
+        sources = parts[learnt], parts[scored]
+    else:
+        sources = hold_out(parts[learnt or scored or ""], share=0.2, seed=seed)
+    return (limit_source(sources[0], limit, seed=seed) if limit else sources[0]), sources[1]
+
+
+def _from_images(subject: Subject, sources: tuple[Source, Source], threads: int | None) -> tuple[Labelled, Labelled]:
+    sets = []
+    for name, source in zip(("train", "test"), sources, strict=True):
+        fix = "put images into one folder per class, or add a label column"
+        require(source.labels is not None, f"evaluate, {name} images", "labels", "given", "none", fix, error=DataError)
+        assert source.labels is not None
+        rows, vectors = features(subject, source, threads=threads, description=f"{subject.name}: {name}")
+        sets.append(Labelled(vectors, source.labels[rows], split=name, view=subject.view))
+    return sets[0], sets[1]
+
+
+def _from_files(train: Path, test: str | Path | None, seed: int) -> tuple[Labelled, Labelled]:
+    first = read_embeddings(train)
+    parts = [first, read_embeddings(Path(test))] if test is not None else [first]
+    for path, part in zip((train, test), parts, strict=False):
+        require(part.labels is not None, str(path), "labels", "a column 'label'", "none", error=DataError)
+    labels, _ = encode_labels(*[list(part.labels) for part in parts if part.labels is not None])
+    if len(parts) == 2:
+        sets = [(part.vectors, number) for part, number in zip(parts, labels, strict=True)]
+    else:
+        kept, held = hold_out_rows(labels[0], len(first.vectors), share=0.2, seed=seed)
+        sets = [(first.vectors[rows], labels[0][rows]) for rows in (kept, held)]
+    train_set, test_set = (
+        Labelled(vectors, number, split=name, view="as embedded")
+        for (vectors, number), name in zip(sets, ("train", "test"), strict=True)
+    )
+    return train_set, test_set

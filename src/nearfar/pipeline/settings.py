@@ -1,0 +1,108 @@
+"""The settings of a pretraining run: one frozen record, from which flags, YAML and documentation derive."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from nearfar.errors import ConfigError, require
+
+__all__ = ["PretrainConfig"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """Everything that decides what a pretraining run does.
+
+    Attributes:
+        method: how to train; `nearfar methods` lists them.
+        method_options: settings of the method, such as --method-options.temperature 0.2.
+        encoder: what to train: small, or any timm model. auto takes small for images of at most 64 pixels, resnet18
+            for larger ones.
+        encoder_options: settings of the encoder, such as --encoder-options.width 64.
+        pretrained: start from timm's published weights.
+        views: how views are made, by name. auto takes what fits the images.
+        view_options: settings of every view, such as --view-options.hflip 0.
+        image_size: side of the square views in pixels. By default the images' own, but at most 224.
+        channels: channels to convert all images to, 1 or 3. By default the images' own.
+        split: the part of DATA to train on. By default train where there are splits, else everything.
+        limit: train on that many items only, drawn by the seed and evenly over classes where labels exist.
+        epochs: passes over the data.
+        batch_size: items per step over all devices: they are each other's negatives.
+        accumulate: batches per optimiser step; this does not enlarge the set of negatives.
+        optimizer: lars, sgd or adamw.
+        lr: the peak learning rate. By default it follows from the optimiser and the batch size.
+        weight_decay: of weights; biases and norms have none.
+        momentum: of lars and sgd.
+        warmup_epochs: linear warm-up. By default a tenth of the epochs, at most 10.
+        clip: the largest norm of the gradient.
+        precision: auto takes bf16 where the device computes in it.
+        accelerator: auto takes CUDA where there is any.
+        devices: processes per machine, one a device. By default all GPUs, or 1 on the CPU.
+        nodes: machines.
+        sync_batchnorm: BatchNorm over all GPUs, as SimCLR asks for.
+        compile: compile the method with torch.compile.
+        threads: threads that read images and make views. By default the number of cores.
+        cache: memory decodes every image once; off decodes in every epoch.
+        seed: of everything random: weights, order, views.
+        log_every: optimiser steps between two rows of metrics.
+        checkpoint_seconds: the longest time between two checkpoints.
+        probe: watch a linear probe and a kNN on detached features while training, where labels exist.
+        track: also log to wandb or mlflow.
+    """
+
+    method: str = "simclr"
+    method_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    encoder: str = "auto"
+    encoder_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    pretrained: bool = False
+    views: str = "auto"
+    view_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    image_size: int | None = None
+    channels: int | None = None
+    split: str | None = None
+    limit: int | None = None
+    epochs: int = 100
+    batch_size: int = 256
+    accumulate: int = 1
+    optimizer: Literal["lars", "sgd", "adamw"] = "adamw"
+    lr: float | None = None
+    weight_decay: float = 1e-4
+    momentum: float = 0.9
+    warmup_epochs: float | None = None
+    clip: float | None = None
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "64-true"] = "auto"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int | None = None
+    nodes: int = 1
+    sync_batchnorm: bool = True
+    compile: bool = False
+    threads: int | None = None
+    cache: Literal["memory", "off"] = "memory"
+    seed: int = 0
+    log_every: int = 10
+    checkpoint_seconds: float = 600.0
+    probe: bool = True
+    track: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check every number that has a range.
+
+        Raises:
+            ConfigError: on the first that is out of it.
+        """
+        at_least = {
+            "image_size": 1, "channels": 1, "limit": 2, "epochs": 1, "batch_size": 1, "accumulate": 1, "devices": 1,
+            "nodes": 1, "threads": 1, "seed": 0, "log_every": 1,
+        }  # fmt: skip
+        for name, least in at_least.items():
+            value = getattr(self, name)
+            require(value is None or value >= least, "pretrain", name, f">= {least}", value, error=ConfigError)
+        for name in ("lr", "clip"):
+            value = getattr(self, name)
+            require(value is None or value > 0, "pretrain", name, "> 0", value, error=ConfigError)
+        for name in ("weight_decay", "warmup_epochs", "checkpoint_seconds"):
+            value = getattr(self, name)
+            require(value is None or value >= 0, "pretrain", name, ">= 0", value, error=ConfigError)
+        require(0 <= self.momentum < 1, "pretrain", "momentum", "in [0, 1)", self.momentum, error=ConfigError)

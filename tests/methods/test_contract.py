@@ -1,0 +1,183 @@
+"""What every method must keep, run on every method."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nearfar.config import settings
+from nearfar.data.batch import Batch
+from nearfar.encoders import Encoder
+from nearfar.errors import NearfarError
+from nearfar.methods import METHODS, Method, build
+from tests.ranks import run_on_ranks
+
+NAMES = METHODS.names()
+
+
+class Flat(Encoder):
+    """A tiny encoder without BatchNorm, so ranks and one process compute the same."""
+
+    def __init__(self, dim: int = 6) -> None:
+        super().__init__()
+        self.dim = dim
+        self.linear = nn.Linear(12, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.linear(x.flatten(1)))
+
+
+def make(name: str, seed: int = 0) -> Method:
+    torch.manual_seed(seed)
+    return build(name, Flat())
+
+
+def batch_of(n: int = 8, seed: int = 1) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    views = [torch.randn(n, 3, 2, 2, generator=generator) for _ in range(2)]
+    return Batch(views, torch.arange(n) % 3, torch.arange(n))
+
+
+def seen(name: str, batch: Batch) -> Batch:
+    return batch if METHODS.get(name).info.labels else batch._replace(labels=None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_step_gives_a_float32_loss_that_reaches_every_weight(name: str) -> None:
+    method = make(name)
+    step = method.step(seen(name, batch_of()))
+    assert step.loss.shape == ()
+    assert step.loss.dtype == torch.float32
+    assert step.features.shape == (8, 6)
+    assert not step.features.requires_grad
+    step.loss.backward()
+    missing = [key for key, p in method.named_parameters() if p.requires_grad and p.grad is None]
+    assert not missing
+    assert all(torch.isfinite(p.grad).all() for p in method.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_settings_are_typed_defaulted_and_kept_as_attributes(name: str) -> None:
+    method = make(name)
+    for key, setting in settings(type(method)).items():
+        assert setting.default is not inspect.Parameter.empty, key
+        assert hasattr(method, key), key
+        if key != "hidden_dim":  # 0 stands for the encoder's dim and is kept resolved
+            assert getattr(method, key) == setting.default
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_file_tells_its_story(name: str) -> None:
+    factory = METHODS.get(name)
+    module = inspect.getmodule(factory)
+    assert module is not None
+    story = module.__doc__ or ""
+    assert factory.info.url in story
+    for row in ("encoder", "head", "loss", "state"):
+        assert f"\n    {row} " in story, row
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_method_subclasses_another(name: str) -> None:
+    assert METHODS.get(name).__bases__ == (Method,)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not METHODS.get(name).info.labels])
+def test_labels_never_change_a_self_supervised_loss(name: str) -> None:
+    batch = batch_of()
+    without = make(name).step(batch._replace(labels=None)).loss
+    with_labels = make(name).step(batch).loss
+    other = make(name).step(batch._replace(labels=torch.zeros(8, dtype=torch.int64))).loss
+    assert torch.equal(without, with_labels)
+    assert torch.equal(without, other)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if METHODS.get(name).info.labels])
+def test_a_method_that_needs_labels_says_so(name: str) -> None:
+    with pytest.raises(NearfarError, match="labels must be given, got none"):
+        make(name).step(batch_of()._replace(labels=None))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_under_bf16_autocast_the_loss_is_float32_and_near(name: str) -> None:
+    batch = seen(name, batch_of(n=16))
+    exact = make(name).step(batch).loss
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        step = make(name).step(batch)
+    assert step.loss.dtype == torch.float32
+    assert step.loss.item() == pytest.approx(exact.item(), rel=0.1, abs=0.05)
+    step.loss.backward()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_copied_state_gives_the_same_next_step_bit_for_bit(name: str) -> None:
+    first = make(name)
+    optimizer = torch.optim.SGD(first.parameters(), lr=0.1, momentum=0.9)
+    for seed in range(2):
+        optimizer.zero_grad()
+        first.step(seen(name, batch_of(seed=seed))).loss.backward()
+        optimizer.step()
+        first.after_step(0.5)
+    second = make(name, seed=9)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    random = torch.get_rng_state()
+    one = first.step(seen(name, batch_of(seed=5))).loss
+    torch.set_rng_state(random)
+    two = second.step(seen(name, batch_of(seed=5))).loss
+    assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 1, 2, 3], [-1, -1, -1, -1], [0, -1, 1, -1]])
+def test_odd_labels_give_a_finite_loss_and_gradient(name: str, labels: list[int]) -> None:
+    method = make(name)
+    batch = batch_of(n=4)._replace(labels=torch.tensor(labels))
+    loss = method.step(seen(name, batch)).loss
+    assert torch.isfinite(loss)
+    loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in method.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_identical_items_give_a_finite_gradient(name: str) -> None:
+    method = make(name)
+    batch = Batch([torch.ones(4, 3, 2, 2)] * 2, torch.tensor([0, 0, 1, 1]), torch.arange(4))
+    loss = method.step(seen(name, batch)).loss
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(p.grad).all() for p in method.parameters() if p.grad is not None)
+
+
+def step_on_rank(rank: int, world: int) -> dict[str, dict[str, Tensor]]:
+    """Take one step with this rank's part of the batch, and average as DistributedDataParallel does."""
+    results: dict[str, dict[str, Tensor]] = {}
+    for name in NAMES:
+        method = make(name).eval()  # BatchNorm with running statistics: the same function on every rank
+        batch = batch_of(n=8)
+        rows = slice(rank * 8 // world, (rank + 1) * 8 // world)
+        assert batch.labels is not None
+        part = Batch([view[rows] for view in batch.views], batch.labels[rows], None)  # type: ignore[index]
+        loss = method.step(seen(name, part)).loss
+        loss.backward()
+        values = {"loss": loss.detach()}
+        values |= {key: p.grad for key, p in method.named_parameters() if p.grad is not None}
+        if world > 1:
+            for value in values.values():
+                torch.distributed.all_reduce(value)
+                value.div_(world)
+        results[name] = values
+    return results
+
+
+def test_two_ranks_equal_one_process_in_loss_and_gradient() -> None:
+    alone = step_on_rank(0, 1)
+    both = run_on_ranks(step_on_rank, 2)
+    for name in NAMES:
+        assert both[0][name].keys() == alone[name].keys()
+        for key, value in alone[name].items():
+            torch.testing.assert_close(both[0][name][key], value, rtol=1e-4, atol=1e-6, msg=f"{name} {key}")
+            torch.testing.assert_close(both[1][name][key], both[0][name][key])
