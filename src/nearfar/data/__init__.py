@@ -5,22 +5,38 @@ may import views, encoders or torchvision; Pillow, pyarrow and torch are importe
 """
 
 from nearfar.data.arrays import ArraySource
+from nearfar.data.batch import Batch, Views, concat
 from nearfar.data.images import FileSource, open_images, open_splits
+from nearfar.data.loader import Loader, MakeViews
+from nearfar.data.order import Balanced, Order, Sequential, Shuffled
 from nearfar.data.picture import Kind, read_picture
+from nearfar.data.skipped import MOST_BROKEN, Skipped, check_skipped, write_skipped
 from nearfar.data.source import BulkSource, ItemError, Joined, Source, Subset, relabel, take
 from nearfar.data.splits import hold_out, hold_out_rows
 from nearfar.data.torch_dataset import DatasetSource
 
 __all__ = [
+    "MOST_BROKEN",
     "ArraySource",
+    "Balanced",
+    "Batch",
     "BulkSource",
     "DatasetSource",
     "FileSource",
     "ItemError",
     "Joined",
     "Kind",
+    "Loader",
+    "MakeViews",
+    "Order",
+    "Sequential",
+    "Shuffled",
+    "Skipped",
     "Source",
     "Subset",
+    "Views",
+    "check_skipped",
+    "concat",
     "hold_out",
     "hold_out_rows",
     "open_images",
@@ -28,4 +44,5 @@ __all__ = [
     "read_picture",
     "relabel",
     "take",
+    "write_skipped",
 ]
