@@ -1,0 +1,531 @@
+"""The compiled loops of the CPU back end: one pass per view from the integer picture to the finished floats.
+
+`make` works on a tile of rows at a time, so that a tile passes through all its steps while it lies in a near cache:
+
+    1  resize (or, when the picture moves, resize all and then look the tile up), the jitter's steps before the
+       contrast, and the sum that the contrast needs
+    2  the contrast and the steps after it, grey; without blur: solarise, normalise, write
+    3  with blur: along rows, then along columns; solarise, normalise, write
+
+Pixels are float32, planar (C, S · S). Constants are float32 too, because a Python number would widen the arithmetic,
+and inner loops run over one-dimensional slices, because only those become vector instructions.
+Only numba, llvmlite and numpy may be imported here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import carray, njit, types
+from numba.extending import intrinsic
+
+from nearfar.views.plan import BRIGHTNESS, CONTRAST, HUE, SATURATION
+
+__all__ = ["make"]
+
+ZERO, ONE, TWO, THREE, FOUR, SIX = (np.float32(value) for value in (0, 1, 2, 3, 4, 6))
+RED, GREEN, BLUE = np.float32(0.2989), np.float32(0.587), np.float32(0.114)
+TINY = np.float32(1e-12)
+TILE = 2048  # pixels worked on at once
+
+_jit = njit(nogil=True, fastmath=True, cache=True, error_model="numpy")
+
+
+@intrinsic
+def _at(_typing: Any, _address: Any) -> Any:
+    """The int64 address as a pointer; the caller keeps what lies there alive."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.int64), generate
+
+
+@_jit
+def _clamp(value: Any) -> Any:
+    return min(max(value, ZERO), ONE)
+
+
+# Resize
+
+
+@_jit
+def _cubic(t: float) -> float:
+    """Keys' cubic with a = -1/2."""
+    if t < 1:
+        return (1.5 * t - 2.5) * t * t + 1
+    return ((-0.5 * t + 2.5) * t - 4) * t + 2 if t < 2 else 0.0
+
+
+@_jit
+def _taps(start: float, length: float, pixels: int, cubic: bool, mirrored: bool, first: Any, weights: Any) -> int:
+    """Fill first (S,) and weights (S, >= K) with each output's K source pixels in a window of ``pixels``; return K."""
+    size = len(first)
+    scale = length / size
+    stretch = max(scale, 1.0)
+    reach = 2 * stretch if cubic else stretch
+    most = 1
+    for out in range(size):
+        center = start + (out + 0.5) * scale
+        most = max(most, min(int(center + reach + 0.5), pixels) - max(int(center - reach + 0.5), 0))
+    for out in range(size):
+        center = start + (out + 0.5) * scale
+        begin, end = max(int(center - reach + 0.5), 0), min(int(center + reach + 0.5), pixels)
+        place = size - 1 - out if mirrored else out
+        shifted = min(begin, pixels - most)  # all outputs read K pixels, those beyond their filter with weight 0
+        first[place] = shifted
+        total = 0.0
+        for k in range(most):
+            pixel = shifted + k
+            t = abs((pixel + 0.5 - center) / stretch)
+            weight = (_cubic(t) if cubic else max(1 - t, 0.0)) if begin <= pixel < end else 0.0
+            weights[place, k] = weight
+            total += weight
+        for k in range(most):
+            weights[place, k] /= total
+    return most
+
+
+@_jit
+def _blend(into: Any, one: Any, two: Any, weight_one: Any, weight_two: Any, add: bool) -> None:
+    if add:
+        for j in range(len(into)):
+            into[j] += weight_one * np.float32(one[j]) + weight_two * np.float32(two[j])
+    else:
+        for j in range(len(into)):
+            into[j] = weight_one * np.float32(one[j]) + weight_two * np.float32(two[j])
+
+
+@_jit
+def _mix_rows(picture: Any, top: int, left: int, right: int, weights: Any, taps: int, buffer: Any) -> None:
+    """Weigh ``taps`` rows of the picture (H, W · C) from ``top`` into the buffer, for the values left to right."""
+    into = buffer[: right - left]
+    for k in range(0, taps, 2):
+        one = picture[top + k, left:right]
+        if k + 1 < taps:
+            _blend(into, one, picture[top + k + 1, left:right], weights[k], weights[k + 1], k > 0)
+        else:
+            _blend(into, one, one, weights[k], ZERO, k > 0)
+
+
+@_jit
+def _mix_columns(buffer: Any, first: Any, weights: Any, taps: int, channels: int, x: Any, at: int) -> None:
+    """Weigh ``taps`` pixels of the row in the buffer into each of the S pixels of x (C, S · S) from ``at``."""
+    size = len(first)
+    if channels == 3 and taps == 2:
+        red, green, blue = x[0, at : at + size], x[1, at : at + size], x[2, at : at + size]
+        for out in range(size):
+            j, one, two = 3 * first[out], weights[out, 0], weights[out, 1]
+            red[out] = one * buffer[j] + two * buffer[j + 3]
+            green[out] = one * buffer[j + 1] + two * buffer[j + 4]
+            blue[out] = one * buffer[j + 2] + two * buffer[j + 5]
+        return
+    for c in range(channels):
+        row = x[c, at : at + size]
+        for out in range(size):
+            j, total = first[out] * channels + c, ZERO
+            for k in range(taps):
+                total += weights[out, k] * buffer[j + k * channels]
+            row[out] = total
+
+
+@_jit
+def _resize_rows(
+    picture: Any, row: int, last: int, channels: int,
+    rows_from: Any, row_weights: Any, row_taps: int, columns_from: Any, column_weights: Any, column_taps: int,
+    clamp: bool, buffer: Any, x: Any,
+) -> None:  # fmt: skip
+    """Fill rows ``row`` to ``last`` of x (C, S · S) from the window of the picture (rows, columns · C)."""
+    size = len(columns_from)
+    left = columns_from.min() * channels
+    right = (columns_from.max() + column_taps) * channels
+    for out in range(row, last):
+        _mix_rows(picture, rows_from[out], left, right, row_weights[out], row_taps, buffer[left:])
+        _mix_columns(buffer, columns_from, column_weights, column_taps, channels, x, out * size)
+    if clamp:
+        for c in range(channels):
+            values = x[c, row * size : last * size]
+            for p in range(len(values)):
+                values[p] = _clamp(values[p])
+
+
+# Shift, turn, zoom
+
+
+@_jit
+def _inside(index: int, size: int, reflect: bool) -> int:
+    """The index to read, mirrored at the borders when asked; -1 for outside."""
+    if 0 <= index < size:
+        return index
+    if not reflect:
+        return -1
+    if size == 1:
+        return 0
+    index %= 2 * (size - 1)
+    return min(index, 2 * (size - 1) - index)
+
+
+@_jit
+def _move_rows(source: Any, move: Any, reflect: bool, fill: Any, row: int, last: int, size: int, x: Any) -> None:
+    """Look rows ``row`` to ``last`` of x up in source, bilinearly; move is angle, right, down, zoom."""
+    angle, right, down, zoom = move[0], move[1], move[2], move[3]
+    cos, sin, middle = math.cos(angle) / zoom, math.sin(angle) / zoom, (size - 1) / 2
+    for out in range(row, last):
+        for column in range(size):
+            dx, dy = column - middle - right, out - middle - down
+            from_x, from_y = cos * dx + sin * dy + middle, cos * dy - sin * dx + middle
+            x0, y0 = math.floor(from_x), math.floor(from_y)
+            for c in range(len(x)):
+                x[c, out * size + column] = ZERO
+            for corner in range(4):
+                look_y, look_x = int(y0) + corner // 2, int(x0) + corner % 2
+                weight = np.float32((1 - abs(from_y - look_y)) * (1 - abs(from_x - look_x)))
+                look_y, look_x = _inside(look_y, size, reflect), _inside(look_x, size, reflect)
+                for c in range(len(x)):
+                    value = fill if look_y < 0 or look_x < 0 else source[c, look_y * size + look_x]
+                    x[c, out * size + column] += weight * value
+
+
+# Colour: each on the pixels lo to hi of x (C, S · S)
+
+
+@_jit
+def _scale(values: Any, factor: Any, offset: Any) -> None:
+    for p in range(len(values)):
+        values[p] = _clamp(values[p] * factor + offset)
+
+
+@_jit
+def _saturate(red: Any, green: Any, blue: Any, factor: Any) -> None:
+    for p in range(len(red)):
+        r, g, b = red[p], green[p], blue[p]
+        rest = (ONE - factor) * (RED * r + GREEN * g + BLUE * b)
+        red[p], green[p], blue[p] = _clamp(r * factor + rest), _clamp(g * factor + rest), _clamp(b * factor + rest)
+
+
+@_jit
+def _turn_hue(red: Any, green: Any, blue: Any, sixths: Any) -> None:
+    """Turn the HSV hue: with hue h in sixths, red is value - chroma · (1 - clamp(|h - 3| - 1)), and so on."""
+    for p in range(len(red)):
+        r, g, b = red[p], green[p], blue[p]
+        value = max(r, max(g, b))
+        chroma = value - min(r, min(g, b))
+        part = g - b if value == r else (b - r + TWO * chroma if value == g else r - g + FOUR * chroma)
+        hue = part / max(chroma, TINY) + sixths
+        hue = hue + SIX if hue < ZERO else hue
+        hue = hue - SIX if hue >= SIX else hue
+        red[p] = value - chroma * (ONE - _clamp(abs(hue - THREE) - ONE))
+        green[p] = value - chroma * (ONE - _clamp(TWO - abs(hue - TWO)))
+        blue[p] = value - chroma * (ONE - _clamp(TWO - abs(hue - FOUR)))
+
+
+@_jit
+def _gray_away(red: Any, green: Any, blue: Any) -> None:
+    for p in range(len(red)):
+        gray = RED * red[p] + GREEN * green[p] + BLUE * blue[p]
+        red[p] = green[p] = blue[p] = gray
+
+
+@_jit
+def _gray_sum(x: Any, lo: int, hi: int) -> Any:
+    """Sum of the grey picture; of the mean over channels for other than three."""
+    total = ZERO
+    if len(x) == 3:
+        red, green, blue = x[0, lo:hi], x[1, lo:hi], x[2, lo:hi]
+        for p in range(hi - lo):
+            total += RED * red[p] + GREEN * green[p] + BLUE * blue[p]
+        return total
+    for c in range(len(x)):
+        values = x[c, lo:hi]
+        for p in range(hi - lo):
+            total += values[p]
+    return total / np.float32(len(x))
+
+
+@_jit
+def _steps(x: Any, lo: int, hi: int, order: Any, factors: Any, begin: int, end: int, level: Any, add: bool) -> None:
+    """The jitter's steps at places begin to end of the order; level is the mean grey for the contrast."""
+    for place in range(begin, end):
+        step = order[place]
+        if step < 0:
+            continue
+        factor = factors[step]
+        if step == BRIGHTNESS or step == CONTRAST:  # noqa: PLR1714  (numba compares numbers faster than it searches)
+            offset = (ONE - factor) * level if step == CONTRAST else (factor if add else ZERO)
+            for c in range(len(x)):
+                _scale(x[c, lo:hi], ONE if add and step == BRIGHTNESS else factor, offset)
+        elif step == SATURATION:
+            _saturate(x[0, lo:hi], x[1, lo:hi], x[2, lo:hi], factor)
+        elif step == HUE:
+            _turn_hue(x[0, lo:hi], x[1, lo:hi], x[2, lo:hi], SIX * factor)
+
+
+@_jit
+def _through_matrix(x: Any, lo: int, hi: int, matrix: Any, offset: Any, spare: Any) -> None:
+    """The colours of pixels lo to hi through a (C, C) matrix, clamped."""
+    channels = len(x)
+    if channels == 3:
+        red, green, blue = x[0, lo:hi], x[1, lo:hi], x[2, lo:hi]
+        m, o = matrix, offset
+        a, b, c, d = m[0, 0], m[0, 1], m[0, 2], o[0]
+        e, f, g, h = m[1, 0], m[1, 1], m[1, 2], o[1]
+        i, j, k, l = m[2, 0], m[2, 1], m[2, 2], o[2]  # noqa: E741
+        for p in range(hi - lo):
+            one, two, three = red[p], green[p], blue[p]
+            red[p] = _clamp(a * one + b * two + c * three + d)
+            green[p] = _clamp(e * one + f * two + g * three + h)
+            blue[p] = _clamp(i * one + j * two + k * three + l)
+        return
+    for p in range(lo, hi):
+        for c in range(channels):
+            spare[c] = offset[c]
+            for other in range(channels):
+                spare[c] += matrix[c, other] * x[other, p]
+        for c in range(channels):
+            x[c, p] = _clamp(spare[c])
+
+
+# Blur
+
+
+@_jit
+def _start(into: Any, middle: Any, weight: Any) -> None:
+    for j in range(len(into)):
+        into[j] = weight * middle[j]
+
+
+@_jit
+def _add_pair(into: Any, a: Any, b: Any, weight: Any) -> None:
+    for j in range(len(into)):
+        into[j] += weight * (a[j] + b[j])
+
+
+@_jit
+def _add_pairs(into: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, one: Any, two: Any, three: Any) -> None:
+    for j in range(len(into)):
+        into[j] += one * (a[j] + b[j]) + two * (c[j] + d[j]) + three * (e[j] + f[j])
+
+
+@_jit
+def _spread(source: Any, middle: int, length: int, stride: int, radius: int, weights: Any, into: Any) -> None:
+    """into[j] = sum over k of weights[|k|] · source[middle + j + k · stride], for j below length; many taps a pass."""
+    n = length
+    _start(into, source[middle : middle + n], weights[0])
+    k = 1
+    while k + 2 <= radius:
+        a, b, c = k * stride, (k + 1) * stride, (k + 2) * stride
+        _add_pairs(
+            into, source[middle - a : middle - a + n], source[middle + a : middle + a + n],
+            source[middle - b : middle - b + n], source[middle + b : middle + b + n],
+            source[middle - c : middle - c + n], source[middle + c : middle + c + n],
+            weights[k], weights[k + 1], weights[k + 2],
+        )  # fmt: skip
+        k += 3
+    while k <= radius:
+        a = k * stride
+        _add_pair(into, source[middle - a : middle - a + n], source[middle + a : middle + a + n], weights[k])
+        k += 1
+
+
+@_jit
+def _blur(plane: Any, size: int, radius: int, weights: Any, padded: Any) -> None:
+    """Blur one channel (S · S) in place; padded has room for (S + 2 · radius) · S values."""
+    for row in range(size):  # along rows, into the middle of padded, each row mirrored at its ends first
+        line = padded[: size + 2 * radius]
+        line[radius : radius + size] = plane[row * size : (row + 1) * size]
+        for k in range(1, radius + 1):
+            line[radius - k] = line[radius + k]
+            line[radius + size - 1 + k] = line[radius + size - 1 - k]
+        _spread(line, radius, size, 1, radius, weights, plane[row * size : (row + 1) * size])
+    middle = radius * size
+    padded[middle : middle + size * size] = plane
+    for k in range(1, radius + 1):
+        above, below = (radius - k) * size, (radius + size - 1 + k) * size
+        mirror_above, mirror_below = (radius + k) * size, (radius + size - 1 - k) * size
+        padded[above : above + size] = padded[mirror_above : mirror_above + size]
+        padded[below : below + size] = padded[mirror_below : mirror_below + size]
+    for lo in range(0, size * size, TILE):
+        n = min(TILE, size * size - lo)
+        _spread(padded, middle + lo, n, size, radius, weights, plane[lo : lo + n])
+
+
+@_jit
+def _gauss(sigma: float, most: int, weights: Any) -> int:
+    """Fill the one-sided weights and return their radius: 3.5 sigma, beyond which lie 0.05 % of the mass."""
+    radius = min(most, int(math.ceil(3.5 * sigma)))
+    total = 1.0
+    for k in range(1, radius + 1):
+        total += 2 * math.exp(-0.5 * (k / sigma) ** 2)
+    for k in range(radius + 1):
+        weights[k] = math.exp(-0.5 * (k / sigma) ** 2) / total
+    return radius
+
+
+# Solarise, normalise, lay out
+
+
+@_jit
+def _invert(values: Any, threshold: Any) -> None:
+    for p in range(len(values)):
+        values[p] = ONE - values[p] if values[p] >= threshold else values[p]
+
+
+@_jit
+def _write(x: Any, lo: int, hi: int, scale: Any, offset: Any, channels_last: bool, view: Any) -> None:
+    """Normalise the pixels lo to hi of x (C, S · S) into view (C · S · S)."""
+    channels, pixels = x.shape
+    if channels == 3 and channels_last:
+        red, green, blue, into = x[0, lo:hi], x[1, lo:hi], x[2, lo:hi], view[3 * lo : 3 * hi]
+        a, b, c, d, e, f = scale[0], offset[0], scale[1], offset[1], scale[2], offset[2]
+        for p in range(hi - lo):
+            into[3 * p] = red[p] * a + b
+            into[3 * p + 1] = green[p] * c + d
+            into[3 * p + 2] = blue[p] * e + f
+        return
+    for c in range(channels):
+        values, a, b = x[c, lo:hi], scale[c], offset[c]
+        if channels_last:
+            for p in range(hi - lo):
+                view[(lo + p) * channels + c] = values[p] * a + b
+        else:
+            into = view[c * pixels + lo : c * pixels + hi]
+            for p in range(hi - lo):
+                into[p] = values[p] * a + b
+
+
+@_jit
+def _erase(box: Any, size: int, channels: int, channels_last: bool, view: Any) -> None:
+    top, left, height, width = box
+    for row in range(top, top + height):
+        for column in range(left, left + width):
+            for c in range(channels):
+                pixel = row * size + column
+                view[pixel * channels + c if channels_last else c * size * size + pixel] = ZERO
+
+
+# The whole
+
+
+@_jit
+def make(
+    start: int, stop: int, address: Any, item: int, sizes: Any, channels: int, size: int,
+    box: Any, window: Any, cubic: bool, hflip: Any, vflip: Any, reach: Any,
+    moves: bool, move: Any, reflect: bool, fill: Any,
+    order: Any, factors: Any, add: bool, use_matrix: bool, matrix: Any, offset: Any, slope: Any, probe: Any,
+    gray: Any, sigma: Any, radius: int, solarize: Any, threshold: Any, erase: Any,
+    scale: Any, shift: Any, channels_last: bool, views: Any,
+) -> None:  # fmt: skip
+    """Make the views ``start`` to ``stop`` of a batch; all arguments but the first two are shared by all threads.
+
+    Args:
+        start: first picture.
+        stop: one beyond the last picture.
+        address: (N,) int64, where each picture (H, W, C) lies in memory, contiguous.
+        item: bytes of a value, 1 or 2.
+        sizes: (N, 2) int64.
+        channels: C.
+        size: S.
+        box: (N, 4) float64 of the plan.
+        window: (N, 4) int64 of the plan.
+        cubic: bicubic instead of bilinear.
+        hflip: (N,) bool.
+        vflip: (N,) bool.
+        reach: (2,) int64, room for the taps of one output pixel and for the values of one row.
+        moves: whether to look the views up through ``move``.
+        move: (N, 4) float64, angle in radians, right, down, zoom.
+        reflect: border of the move.
+        fill: float32, border of the move when not reflected.
+        order: (N, 4) int64 of the plan.
+        factors: (N, 4) float32 of the plan.
+        add: brightness is added.
+        use_matrix: colour by one matrix instead of the steps in order.
+        matrix: (N, C, C) float32; (0, 0, 0) without.
+        offset: (N, C) float32.
+        slope: (N, C) float32, times the grey level under the contrast, added to the offset.
+        probe: (N, C + 1) float32, the weights that give that level from the mean colour and 1.
+        gray: (N,) bool.
+        sigma: (N,) float64.
+        radius: half the blur's kernel.
+        solarize: (N,) bool.
+        threshold: float32.
+        erase: (N, 4) int64.
+        scale: (C,) float32, 1 / std.
+        shift: (C,) float32, -mean / std.
+        channels_last: layout of ``views``.
+        views: (N, C · S · S) float32, written.
+    """
+    pixels, rows = size * size, max(1, TILE // size)
+    x = np.empty((channels, pixels), np.float32)
+    source = np.empty((channels, pixels if moves else 0), np.float32)
+    buffer = np.empty(reach[1], np.float32)
+    rows_from, columns_from = np.empty(size, np.int64), np.empty(size, np.int64)
+    row_weights, column_weights = np.empty((size, reach[0]), np.float32), np.empty((size, reach[0]), np.float32)
+    padded = np.empty((size + 2 * radius) * size, np.float32)
+    weights = np.empty(radius + 1, np.float32)
+    bias, spare = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    unit = np.float32(1 / 255 if item == 1 else 1 / 65535)
+    for i in range(start, stop):
+        y0, x0, y1, x1 = window[i, 0], window[i, 1], window[i, 2], window[i, 3]
+        row_taps = _taps(box[i, 0] - y0, box[i, 2], y1 - y0, cubic, vflip[i], rows_from, row_weights)
+        column_taps = _taps(box[i, 1] - x0, box[i, 3], x1 - x0, cubic, hflip[i], columns_from, column_weights)
+        row_weights[:, :row_taps] *= unit
+        middle = 0
+        while middle < 4 and order[i, middle] != CONTRAST:
+            middle += 1
+        first = 0 if use_matrix else (middle if middle < 4 else 0)
+        total = ZERO
+        into = source if moves else x
+        for again in range(2 if moves else 1):
+            for row in range(0, size, rows):
+                last = min(row + rows, size)
+                lo, hi = row * size, last * size
+                if again == 1:
+                    _move_rows(source, move[i], reflect, fill, row, last, size, x)
+                elif item == 1:
+                    bytes_ = carray(_at(address[i]), (sizes[i, 0], sizes[i, 1] * channels), np.uint8)
+                    _resize_rows(
+                        bytes_[y0:y1, x0 * channels : x1 * channels], row, last, channels, rows_from, row_weights,
+                        row_taps, columns_from, column_weights, column_taps, cubic, buffer, into,
+                    )  # fmt: skip
+                else:
+                    words = carray(_at(address[i]), (sizes[i, 0], sizes[i, 1] * channels), np.uint16)
+                    _resize_rows(
+                        words[y0:y1, x0 * channels : x1 * channels], row, last, channels, rows_from, row_weights,
+                        row_taps, columns_from, column_weights, column_taps, cubic, buffer, into,
+                    )  # fmt: skip
+                if moves and again == 0:
+                    continue
+                if use_matrix:
+                    for c in range(channels):
+                        total += probe[i, c] * x[c, lo:hi].sum()
+                elif middle < 4:
+                    _steps(x, lo, hi, order[i], factors[i], 0, first, ZERO, add)
+                    total += _gray_sum(x, lo, hi)
+        level = total / np.float32(pixels)
+        if use_matrix:
+            bias[:] = offset[i] + slope[i] * (level + probe[i, channels])
+        blurred = sigma[i] > 0
+        for lo in range(0, pixels, rows * size):
+            hi = min(lo + rows * size, pixels)
+            if use_matrix:
+                _through_matrix(x, lo, hi, matrix[i], bias, spare)
+            else:
+                _steps(x, lo, hi, order[i], factors[i], first, 4, level, add)
+            if gray[i]:
+                _gray_away(x[0, lo:hi], x[1, lo:hi], x[2, lo:hi])
+            if not blurred:
+                if solarize[i]:
+                    for c in range(channels):
+                        _invert(x[c, lo:hi], threshold)
+                _write(x, lo, hi, scale, shift, channels_last, views[i])
+        if blurred:
+            wide = _gauss(sigma[i], radius, weights)
+            for c in range(channels):
+                _blur(x[c], size, wide, weights, padded)
+                if solarize[i]:
+                    _invert(x[c], threshold)
+            _write(x, 0, pixels, scale, shift, channels_last, views[i])
+        if erase[i, 2] > 0:
+            _erase((erase[i, 0], erase[i, 1], erase[i, 2], erase[i, 3]), size, channels, channels_last, views[i])
