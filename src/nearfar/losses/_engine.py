@@ -91,7 +91,9 @@ def both_logsumexp(a: Tensor, b: Tensor, *, scale: float) -> tuple[Tensor, Tenso
 def row_softplus(a: Tensor, b: Tensor, *, scale: float) -> Tensor:
     """Return (R,) sum_j log(1 + exp(scale * a_i . b_j))."""
     a, b = _wide(a, b)
-    return (_plain if _way(a, b) == "plain" else _tiled).row_softplus(a, b, scale)
+    if _way(a, b) == "plain":
+        return _plain.row_softplus(a, b, scale)
+    return _tiled.row_softplus(a, b, scale)
 
 
 def join(x: Tensor, y: Tensor) -> Tensor:
@@ -107,7 +109,8 @@ def _row(a: Tensor, b: Tensor | None, scale: float, hide: Hide) -> Tensor:
 
         return _triton.row_logsumexp(a, b, scale, hide.diagonals)
     a, other = _wide(a, a if b is None else b)
-    return (_plain if way == "plain" else _tiled).row_logsumexp(a, None if b is None else other, scale, hide)
+    rows = _plain.row_logsumexp if way == "plain" else _tiled.row_logsumexp
+    return rows(a, None if b is None else other, scale, hide)
 
 
 def _way(a: Tensor, b: Tensor, hide: Hide | None = None) -> Way:

@@ -15,6 +15,7 @@ Import only where triton is installed.
 
 from __future__ import annotations
 
+import os
 from typing import Any, cast
 
 import torch
@@ -43,9 +44,13 @@ def row_logsumexp(a: Tensor, b: Tensor | None, scale: float, diagonals: tuple[in
 
 
 @triton.jit
-def _logits(a, b_ptr, rows, cols, dims, C, D: tl.constexpr, scale, d0, d1, d2, PRECISION: tl.constexpr):
+def _logits(
+    a, b_ptr, rows, cols, dims, C, D: tl.constexpr, scale, d0, d1, d2, PRECISION: tl.constexpr, UPCAST: tl.constexpr
+):
     """The (BLOCK_R, BLOCK_C) logits in units of log2, -inf where hidden or outside; and the block of b."""
     b = tl.load(b_ptr + cols[:, None] * D + dims[None, :], mask=(cols[:, None] < C) & (dims[None, :] < D), other=0.0)
+    if UPCAST:
+        b = b.to(tl.float32)
     logits = tl.dot(a, tl.trans(b), input_precision=PRECISION) * scale
     offset = cols[None, :] - rows[:, None]
     keep = (cols[None, :] < C) & (offset != d0) & (offset != d1) & (offset != d2)
@@ -56,16 +61,19 @@ def _logits(a, b_ptr, rows, cols, dims, C, D: tl.constexpr, scale, d0, d1, d2, P
 def _forward(
     a_ptr, b_ptr, out_ptr, R, C, scale, d0, d1, d2,
     D: tl.constexpr, WIDTH: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr, PRECISION: tl.constexpr,
+    UPCAST: tl.constexpr,
 ):  # fmt: skip
     rows = tl.program_id(0).to(tl.int64) * BLOCK_R + tl.arange(0, BLOCK_R)
     dims = tl.arange(0, WIDTH)
     a = tl.load(a_ptr + rows[:, None] * D + dims[None, :], mask=(rows[:, None] < R) & (dims[None, :] < D), other=0.0)
+    if UPCAST:
+        a = a.to(tl.float32)
     # Finite, so that a row without an entry never meets inf - inf.
     top = tl.full((BLOCK_R,), -1e30, tl.float32)
     total = tl.zeros((BLOCK_R,), tl.float32)
     for first in range(0, C, BLOCK_C):
         cols = first + tl.arange(0, BLOCK_C).to(tl.int64)
-        logits, _ = _logits(a, b_ptr, rows, cols, dims, C, D, scale, d0, d1, d2, PRECISION)
+        logits, _ = _logits(a, b_ptr, rows, cols, dims, C, D, scale, d0, d1, d2, PRECISION, UPCAST)
         larger = tl.maximum(top, tl.max(logits, 1))
         total = total * tl.exp2(top - larger) + tl.sum(tl.exp2(logits - larger[:, None]), 1)
         top = larger
@@ -77,18 +85,20 @@ def _forward(
 def _backward(
     a_ptr, b_ptr, r_ptr, g_ptr, c_ptr, h_ptr, out_ptr, R, C, scale, d0, d1, d2,
     D: tl.constexpr, WIDTH: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr, PRECISION: tl.constexpr,
-    BY_ROWS: tl.constexpr, BY_COLS: tl.constexpr,
+    UPCAST: tl.constexpr, BY_ROWS: tl.constexpr, BY_COLS: tl.constexpr,
 ):  # fmt: skip
     rows = tl.program_id(0).to(tl.int64) * BLOCK_R + tl.arange(0, BLOCK_R)
     dims = tl.arange(0, WIDTH)
     a = tl.load(a_ptr + rows[:, None] * D + dims[None, :], mask=(rows[:, None] < R) & (dims[None, :] < D), other=0.0)
+    if UPCAST:
+        a = a.to(tl.float32)
     if BY_ROWS:
         r = tl.load(r_ptr + rows, mask=rows < R, other=float("inf"))
         g = tl.load(g_ptr + rows, mask=rows < R, other=0.0)
     grad = tl.zeros((BLOCK_R, WIDTH), tl.float32)
     for first in range(0, C, BLOCK_C):
         cols = first + tl.arange(0, BLOCK_C).to(tl.int64)
-        logits, b = _logits(a, b_ptr, rows, cols, dims, C, D, scale, d0, d1, d2, PRECISION)
+        logits, b = _logits(a, b_ptr, rows, cols, dims, C, D, scale, d0, d1, d2, PRECISION, UPCAST)
         slope = tl.zeros((BLOCK_R, BLOCK_C), tl.float32)
         if BY_ROWS:
             slope += tl.exp2(logits - r[:, None]) * g[:, None]
@@ -96,7 +106,9 @@ def _backward(
             c = tl.load(c_ptr + cols, mask=cols < C, other=float("inf"))
             h = tl.load(h_ptr + cols, mask=cols < C, other=0.0)
             slope += tl.exp2(logits - c[None, :]) * h[None, :]
-        grad += tl.dot(slope.to(b.dtype), b, input_precision=PRECISION)
+        # Half precision rounds the slopes as it rounds b; the sum over columns is float32 all the same.
+        rounded = slope.to(b_ptr.dtype.element_ty).to(b.dtype)
+        grad += tl.dot(rounded, b, input_precision=PRECISION)
     # The pointers' row stride is D; `scale` is in units of log2.
     inside = (rows[:, None] < R) & (dims[None, :] < D)
     tl.store(out_ptr + rows[:, None] * D + dims[None, :], grad * (scale * 0.6931471805599453), mask=inside)
@@ -113,6 +125,8 @@ def _plan(a: Tensor) -> dict[str, Any]:
         "BLOCK_R": side,
         "BLOCK_C": min(side, 64),
         "PRECISION": "tf32" if half else "ieee",
+        # The interpreter cannot multiply bfloat16; it reads and rounds it like a device, and multiplies in float32.
+        "UPCAST": os.environ.get("TRITON_INTERPRET") == "1",
         "num_warps": 8 if side == 128 else 4,
     }
 
