@@ -1,0 +1,142 @@
+"""Losses over labels, a block of anchors at a time: memory grows with the batch, not with its square or cube.
+
+A loss says what becomes of one anchor's row of distances (or similarities) to everyone, given who is positive and who
+negative. Here the rows are made block by block and made again in the backward, so that only one block is ever held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from nearfar.distributed import gather, gather_sizes, is_distributed, rank, sum_over_ranks, world_size
+from nearfar.losses._checks import Reduction, check_embeddings, check_labels, check_reduction
+
+__all__ = ["Anchors", "blocks", "gathered", "pack", "per_anchor", "reduce_sums", "remade"]
+
+Row: TypeAlias = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]
+
+# Entries of a block. On two cores larger blocks were not faster; an accelerator wants larger ones.
+_ENTRIES = {"cpu": 2**18}
+_ENTRIES_ELSEWHERE = 2**22
+
+
+class Anchors(NamedTuple):
+    """This rank's rows as anchors, and everyone's rows as what they are compared with.
+
+    Attributes:
+        z: (N, D) this rank's rows.
+        labels: (N,) their classes.
+        everyone: (M, D) all ranks' rows, in rank order; ``z`` itself on one rank.
+        classes: (M,) their classes.
+        start: this rank's first row in ``everyone``.
+    """
+
+    z: Tensor
+    labels: Tensor
+    everyone: Tensor
+    classes: Tensor
+    start: int
+
+    def most_positives(self) -> int:
+        """Return the largest number of positives that an anchor has."""
+        _, counts = torch.unique(self.classes, return_counts=True)
+        return int(counts.max()) - 1
+
+    def positives(self, rows: slice) -> Tensor:
+        """Return (R, M) bool: same class, and not the anchor itself."""
+        same = self.labels[rows, None] == self.classes[None]
+        itself = torch.arange(rows.start, rows.stop, device=same.device)[:, None] + self.start
+        return same.scatter_(1, itself, False)
+
+    def negatives(self, rows: slice) -> Tensor:
+        """Return (R, M) bool: another class."""
+        return self.labels[rows, None] != self.classes[None]
+
+
+def gathered(who: str, z: Tensor, labels: Tensor, across_ranks: bool) -> Anchors:
+    """Check a batch with labels and gather it over ranks.
+
+    Raises:
+        InputError: shapes or types are wrong.
+    """
+    check_embeddings(who, z=z)
+    check_labels(who, labels, len(z))
+    if not (across_ranks and is_distributed()):
+        return Anchors(z, labels, z, labels, 0)
+    sizes = gather_sizes(len(z), z.device)
+    return Anchors(z, labels, gather(z, sizes), gather(labels, sizes), sum(sizes[: rank()]))
+
+
+def blocks(count: int, entries_each: int, device: torch.device) -> Iterator[slice]:
+    """Yield slices of ``count`` rows so that a block of rows has a bounded number of entries."""
+    entries = _ENTRIES.get(device.type, _ENTRIES_ELSEWHERE)
+    step = max(1, entries // max(1, entries_each))
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
+
+
+def remade(function: Callable[..., tuple[Tensor, ...]], *args: object) -> tuple[Tensor, ...]:
+    """Call a function whose inner tensors are not kept for the backward but made again there."""
+    if not torch.is_grad_enabled():
+        return function(*args)
+    return checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False)
+
+
+def per_anchor(
+    row: Row, compare: Callable[[Tensor, Tensor], Tensor], batch: Anchors, *, width: int = 1
+) -> tuple[Tensor, ...]:
+    """Apply ``row`` to every anchor and concatenate what it returns.
+
+    Args:
+        row: (R, M) comparisons, positives, negatives -> tensors that begin with an axis of anchors.
+        compare: (R, D), (M, D) -> (R, M), a distance or a similarity.
+        batch: the anchors and everyone.
+        width: how many (R, M) tensors ``row`` holds at once, where these are very many.
+    """
+
+    def block(z: Tensor, everyone: Tensor, rows: slice) -> tuple[Tensor, ...]:
+        return row(compare(z, everyone), batch.positives(rows), batch.negatives(rows))
+
+    parts = list(blocks(len(batch.z), len(batch.everyone) * width, batch.z.device))
+    if len(parts) == 1:
+        return block(batch.z, batch.everyone, parts[0])
+    results = [remade(block, batch.z[rows], batch.everyone, rows) for rows in parts]
+    return tuple(torch.cat(column) for column in zip(*results, strict=True))
+
+
+def pack(mask: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """Return (R, K) the columns that are true in each row, and (R, K) bool which of these count; K = max(1, most)."""
+    k = min(max(1, most), mask.shape[1])
+    held, index = mask.to(torch.int8).topk(k, dim=1)
+    return index, held > 0
+
+
+def reduce_sums(who: str, sums: Tensor, counts: Tensor, reduction: Reduction, across_ranks: bool) -> Tensor:
+    """Reduce anchors' sums over pairs or triplets by the convention of `nearfar.distributed`.
+
+    Args:
+        who: the loss that asks.
+        sums: (N,) each anchor's sum.
+        counts: (N,) over how many pairs or triplets.
+        reduction: "mean" over all pairs or triplets of all anchors, "sum", or "none": each anchor's mean.
+        across_ranks: count over all ranks.
+
+    Returns:
+        A scalar or (N,); 0, with zero gradient, where nothing counts.
+    """
+    check_reduction(who, reduction)
+    counts = counts.to(sums.dtype)
+    if reduction == "none":
+        return sums / counts.clamp(min=1)
+    spread = across_ranks and is_distributed()
+    total = sums.sum() * world_size() if spread else sums.sum()
+    if reduction == "sum":
+        return total
+    with torch.no_grad():
+        count = sum_over_ranks(counts.sum()) if spread else counts.sum()
+    return total / count.clamp(min=1)
