@@ -1,0 +1,30 @@
+"""Indexes: vectors under string ids, found again by distance; one seam, one file per back end.
+
+``create`` makes an empty index, ``open_index`` opens a saved one; what they return is an ``Index``, whichever the back
+end. Every back end gives the same distances in the same order, so a threshold found on one holds on every other.
+
+    metric         distance
+    cosine         1 - cos; a vector of zeros is at distance 1 from everything
+    euclidean      ‖q - x‖
+    sqeuclidean    ‖q - x‖²
+    dot            -q·x (so that smaller is nearer here too)
+
+This package may import numpy, pyarrow and, inside the back end that needs it, faiss; never torch at import, never
+lightning, torchvision or timm, and nothing of nearfar above layer 2.
+"""
+
+from nearfar.index.base import Index, Neighbours, Records
+from nearfar.index.metrics import METRICS, Metric, pair_distances
+from nearfar.index.open import BACKENDS, create, open_index
+
+__all__ = [
+    "BACKENDS",
+    "METRICS",
+    "Index",
+    "Metric",
+    "Neighbours",
+    "Records",
+    "create",
+    "open_index",
+    "pair_distances",
+]
