@@ -81,7 +81,7 @@ def _encode(encode: Callable[[B], Tensor], chunk: B) -> Tensor:
     run = _TwoPasses(encode) if isinstance(encode, nn.Module) else encode
     if not torch.is_grad_enabled():
         return run(chunk)
-    result: Tensor = checkpoint(run, chunk, use_reentrant=False, preserve_rng_state=True)  # type: ignore[no-untyped-call]
+    result: Tensor = checkpoint(run, chunk, use_reentrant=False, preserve_rng_state=True)
     return result
 
 
