@@ -1,0 +1,144 @@
+"""The ways to ask an index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nearfar.errors import DataError, RunError, require
+from nearfar.index import Index, Neighbours
+from nearfar.search.results import Results
+
+__all__ = ["Embed", "check_fingerprint", "search_ids", "search_images", "search_vectors"]
+
+Embed: TypeAlias = Callable[[Sequence[Any]], ArrayLike]
+"""Items as their source reads them (images: (H, W, C) arrays) to vectors (N, D)."""
+
+BATCH = 256
+
+
+def check_fingerprint(index: Index, fingerprint: str | None) -> None:
+    """Refuse vectors of another encoder; an index or a query of unknown origin is let pass.
+
+    Raises:
+        RunError: when both are known and differ.
+    """
+    if fingerprint is not None and index.fingerprint is not None:
+        require(
+            fingerprint == index.fingerprint,
+            "search",
+            "the encoder",
+            f"the one of the index (fingerprint {index.fingerprint})",
+            fingerprint,
+            "give the run that made the index, or embed and index again",
+            error=RunError,
+        )
+
+
+def search_vectors(
+    index: Index,
+    vectors: ArrayLike,
+    k: int = 10,
+    *,
+    queries: Sequence[str] | None = None,
+    fingerprint: str | None = None,
+) -> Results:
+    """Find the k nearest of each vector.
+
+    Args:
+        index: an opened index.
+        vectors: (Q, D).
+        k: how many; all when the index holds fewer.
+        queries: the queries' ids; their row numbers if not given.
+        fingerprint: of the encoder of the vectors, if known.
+
+    Raises:
+        InputError: on a wrong shape or value, or ids that are not Q different ones.
+        RunError: when the vectors are of another encoder than the index.
+    """
+    check_fingerprint(index, fingerprint)
+    found = index.search(vectors, k)
+    names = [str(row) for row in range(len(found.ids))] if queries is None else list(queries)
+    different = len(set(names)) == len(names) == len(found.ids)
+    require(different, "search", "query ids", f"{len(found.ids)} different ones", f"{len(set(names))}")
+    return Results.of(index.metric, names, found)
+
+
+def search_ids(index: Index, ids: Sequence[str], k: int = 10) -> Results:
+    """Find the k nearest of items that the index holds, each without itself.
+
+    Raises:
+        InputError: when an id is not in the index, or stands twice, or on k < 1.
+    """
+    require(k >= 1, "search", "k", ">= 1", k)
+    require(len(set(ids)) == len(ids), "search", "ids", "all different", "one of them twice")
+    found = index.search(index.get(ids).vectors, k + 1)
+    others = [_without(found, row, name, k) for row, name in enumerate(ids)]
+    width = len(others[0]) if others else 0
+    columns = np.array(others, dtype=np.int64).reshape(len(others), width)
+    kept = Neighbours(
+        np.take_along_axis(found.distances, columns, axis=1),
+        [[found.ids[row][column] for column in picked] for row, picked in enumerate(others)],
+        [[found.labels[row][column] for column in picked] for row, picked in enumerate(others)],
+    )
+    return Results.of(index.metric, ids, kept)
+
+
+def _without(found: Neighbours, row: int, name: str, k: int) -> list[int]:
+    """Return the columns of the first k neighbours that are not the query (which ties or "dot" may put anywhere)."""
+    return [column for column, other in enumerate(found.ids[row]) if other != name][: min(k, len(found.ids[row]) - 1)]
+
+
+def search_images(
+    index: Index,
+    data: Any,
+    embed: Embed,
+    k: int = 10,
+    *,
+    channels: int | None = None,
+    fingerprint: str | None = None,
+) -> Results:
+    """Find the k nearest of every image of a file, a folder, or whatever ``nearfar.data.open_images`` opens.
+
+    Images that cannot be read are left out and named in ``Results.skipped``.
+
+    Args:
+        index: an opened index.
+        data: the queries.
+        embed: the encoder of the index, from (H, W, C) arrays to vectors.
+        k: how many neighbours each.
+        channels: what the encoder takes; given to ``open_images``.
+        fingerprint: the encoder's.
+
+    Raises:
+        DataError: when there is no image that can be read.
+        RunError: when the encoder is another than that of the index.
+    """
+    from nearfar.data import ItemError, open_images
+
+    check_fingerprint(index, fingerprint)
+    source = open_images(data, channels=channels)
+    names, skipped, vectors = [], [], []
+    for start in range(0, len(source), BATCH):
+        items = []
+        for row in range(start, min(start + BATCH, len(source))):
+            try:
+                items.append(source.read(row))
+            except ItemError as error:
+                skipped.append((source.ids[row], error.reason))
+            else:
+                names.append(source.ids[row])
+        if items:
+            vectors.append(_embedded(embed, items))
+    if not names:
+        raise DataError(f"{data}: holds no image that can be read; the first, {skipped[0][0]}, because {skipped[0][1]}")
+    return Results.of(index.metric, names, index.search(np.concatenate(vectors), k), skipped)
+
+
+def _embedded(embed: Embed, items: Sequence[Any]) -> NDArray[np.float32]:
+    vectors = np.asarray(embed(items), dtype=np.float32)
+    require(len(vectors) == len(items), "search", "embed's vectors", f"as many as items, {len(items)}", len(vectors))
+    return vectors
