@@ -6,6 +6,7 @@ may import views, encoders or torchvision; Pillow, pyarrow and torch are importe
 
 from nearfar.data.arrays import ArraySource
 from nearfar.data.batch import Batch, Views, concat
+from nearfar.data.decode import DecodedSource, decode_all
 from nearfar.data.images import FileSource, open_images, open_splits
 from nearfar.data.loader import Loader, MakeViews
 from nearfar.data.order import Balanced, Order, Sequential, Shuffled
@@ -22,6 +23,7 @@ __all__ = [
     "Batch",
     "BulkSource",
     "DatasetSource",
+    "DecodedSource",
     "FileSource",
     "ItemError",
     "Joined",
@@ -37,6 +39,7 @@ __all__ = [
     "Views",
     "check_skipped",
     "concat",
+    "decode_all",
     "hold_out",
     "hold_out_rows",
     "open_images",

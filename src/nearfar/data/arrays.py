@@ -87,12 +87,12 @@ class ArraySource:
     def read(self, index: int) -> NDArray[Any]:
         """Return one (H, W, C) image."""
         image: NDArray[Any] = self.images[index]
-        return image
+        # torch warns about arrays it may not write to, such as rows of a memory-mapped file.
+        return image if image.flags.writeable else np.array(image)
 
     def read_many(self, indices: NDArray[np.int64]) -> NDArray[Any]:
         """Return (M, H, W, C) images."""
-        images: NDArray[Any] = self.images[indices]
-        return images
+        return np.asarray(self.images[indices])
 
     def with_channels(self, channels: int) -> ArraySource:
         """Return the same images with 1 or 3 channels instead of 3 or 1; grey ones are repeated without a copy."""

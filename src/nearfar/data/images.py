@@ -31,7 +31,6 @@ class FileSource:
     Attributes:
         paths: N file paths.
         kind: the number of channels and bits that every image is brought to.
-        side: the shorter side that larger images are resized to when read, or ``None``.
     """
 
     def __init__(
@@ -42,30 +41,24 @@ class FileSource:
         class_names: tuple[str, ...] | None,
         kind: Kind,
         *,
-        side: int | None = None,
         who: str = "FileSource",
     ) -> None:
         self.paths, self.ids, self.labels, self.class_names = paths, ids, labels, class_names
-        self.kind, self.side, self.who = kind, side, who
+        self.kind = kind
         check_source(who, ids, labels)
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def read(self, index: int) -> NDArray[Any]:
-        """Decode one image to (H, W, C)."""
-        return read_picture(self.paths[index], kind=self.kind, side=self.side)
-
-    def with_side(self, side: int | None) -> FileSource:
-        """Return the same files, read with another ``side``."""
-        return FileSource(self.paths, self.ids, self.labels, self.class_names, self.kind, side=side, who=self.who)
+    def read(self, index: int, *, side: int | None = None) -> NDArray[Any]:
+        """Decode one image to (H, W, C), its shorter side at most ``side``."""
+        return read_picture(self.paths[index], kind=self.kind, side=side)
 
     def fingerprint(self) -> str:
         """Digest of ids, labels, sizes and times of change of the files; nothing is opened."""
         labels = b"" if self.labels is None else self.labels.astype("<i8").tobytes()
         stamps = (_stamp(path) for path in self.paths)
-        settings = f"{self.kind} {self.side}"
-        return digest("files", settings, self.ids, labels, self.class_names or (), stamps)
+        return digest("files", f"{self.kind}", self.ids, labels, self.class_names or (), stamps)
 
 
 def open_images(data: Any, *, split: str | None = None, channels: int | None = None) -> Source:

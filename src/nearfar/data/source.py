@@ -214,8 +214,13 @@ class Joined:
 
     def read(self, index: int) -> Any:
         """Return the item of one row."""
+        part, row = self.locate(index)
+        return part.read(row)
+
+    def locate(self, index: int) -> tuple[Source, int]:
+        """Return the part that holds a row, and the row's number in it."""
         part = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return self.parts[part].read(index - int(self._starts[part]))
+        return self.parts[part], index - int(self._starts[part])
 
     def fingerprint(self) -> str | None:
         """All parts' together."""
@@ -224,19 +229,45 @@ class Joined:
         return digest("joined", known) if len(known) == len(prints) else None
 
 
-class _Relabelled(Subset):
+class _Relabelled:
     """All rows of a source, under other class numbers."""
 
-    def __init__(self, source: Source, labels: NDArray[np.int64] | None, class_names: tuple[str, ...]) -> None:
-        super().__init__(source, np.arange(len(source), dtype=np.int64))
-        self.labels = labels
-        self.class_names = class_names
+    def __init__(self, source: Source, labels: NDArray[np.int64], class_names: tuple[str, ...]) -> None:
+        self.source = source
+        self.ids = source.ids
+        self.labels: NDArray[np.int64] | None = labels
+        self.class_names: tuple[str, ...] | None = class_names
+        self._print = digest(class_names, labels.astype("<i8").tobytes())
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def read(self, index: int) -> Any:
+        """Return the item of one row."""
+        return self.source.read(index)
+
+    def read_many(self, indices: NDArray[np.int64]) -> Sequence[Any] | NDArray[Any]:
+        """Return the items of several rows."""
+        return read_many(self.source, indices)
 
     def fingerprint(self) -> str | None:
         """The source's, with the new labels."""
         whole = self.source.fingerprint()
-        labels = b"" if self.labels is None else self.labels.astype("<i8").tobytes()
-        return None if whole is None else digest("relabelled", whole, self.class_names or (), labels)
+        return None if whole is None else digest("relabelled", whole, self._print)
+
+
+def origin(source: Source, index: int) -> tuple[Source, int]:
+    """Return the source, and its row, that ``source`` has row ``index`` from: what `take` and the like wrap."""
+    while True:
+        if isinstance(source, Subset):
+            index = int(source.indices[index])
+            source = source.source
+        elif isinstance(source, _Relabelled):
+            source = source.source
+        elif isinstance(source, Joined):
+            source, index = source.locate(index)
+        else:
+            return source, index
 
 
 def relabel(source: Source, class_names: Sequence[str]) -> Source:
