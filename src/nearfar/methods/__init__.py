@@ -43,4 +43,4 @@ def build(name: str, encoder: nn.Module, options: Mapping[str, Any] | None = Non
     dim = getattr(encoder, "dim", None)
     fix = "set encoder.dim to the length of what it returns"
     require(isinstance(dim, int), f"method {name}", "encoder.dim", "an integer", dim, fix, error=ConfigError)
-    return factory(encoder, **check_options(f"method {name}", factory, options or {}))  # type: ignore[call-arg]
+    return factory(encoder, **check_options(f"method {name}", factory, options or {}))

@@ -16,10 +16,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nearfar.data.batch import Batch, concat
+from nearfar.distributed import gather, gather_sizes
 from nearfar.errors import DataError, require
 from nearfar.losses import triplet_from_labels
 from nearfar.methods.base import Info, Method, Step
@@ -73,6 +74,16 @@ class Triplet(Method):
         z = self.head(h).float()
         z = F.normalize(z, dim=1) if self.normalize else z
         labels = batch.labels.repeat(len(batch.views))
-        known = labels >= 0
-        loss = triplet_from_labels(z[known], labels[known], margin=self.margin, mining=self.mining)
+        loss = (
+            self._loss(z[labels >= 0], labels[labels >= 0]) + z.sum() * 0.0
+        )  # the sum reaches z on a rank without labels
         return Step(loss=loss, features=h.detach().chunk(len(batch.views))[0])
+
+    def _loss(self, z: Tensor, labels: Tensor) -> Tensor:
+        sizes = gather_sizes(len(labels), labels.device)
+        together = min(sizes) == 0  # a rank without labelled rows: every rank takes all rows
+        if together:
+            z, labels = gather(z, sizes), gather(labels, sizes)
+        if not sum(sizes):
+            return z.sum()
+        return triplet_from_labels(z, labels, margin=self.margin, mining=self.mining, across_ranks=not together)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from nearfar.data import Views, open_images
-from nearfar.errors import ConfigError, nearest
 from nearfar.modalities.base import Modality
 from nearfar.views import VIEWS, ImageView, make_views
 from nearfar.views.ready import evaluation
@@ -23,9 +22,7 @@ SMALL = 64
 def _views(name: str, size: int, channels: int) -> tuple[ImageView, ...]:
     if name == "auto":
         name = "gray" if channels != 3 else ("cifar" if size <= SMALL else "simclr")
-    if name not in VIEWS:
-        raise ConfigError(f"views: must be auto or one of {', '.join(VIEWS)}, got {name!r}; {nearest(name, VIEWS)}")
-    return tuple(VIEWS[name](size))
+    return tuple(VIEWS.get(name)(size))
 
 
 def _evaluation_view(size: int, *, mean: tuple[float, ...], std: tuple[float, ...]) -> ImageView:

@@ -44,7 +44,6 @@ class Metrics(Callback):
         self.bank = FeatureBank(dim, classes) if classes else None
         self.sums: dict[str, float] = {}
         self._started = time.monotonic()
-        self._waited = 0.0
         self._images = 0
         self._warned = False
 
@@ -57,7 +56,7 @@ class Metrics(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
         self.setup(trainer, pl_module, "fit")
-        self._started, self._waited, self._images = time.monotonic(), self.loader.waited, 0
+        self._started, self._images = time.monotonic(), 0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -97,10 +96,10 @@ class Metrics(Callback):
         times = {
             "seconds": seconds,
             "images_per_second": self._images / seconds,
-            "waited_share": (self.loader.waited - self._waited) / seconds,
+            "waited_share": self.loader.waited / seconds,
         }
         self._write(trainer, {**row, **signs, **times})
-        self._started, self._waited, self._images, self.sums = now, self.loader.waited, 0, {}
+        self._started, self._images, self.sums = now, 0, {}
         warning = collapse_warning(signs)
         if warning and not self._warned and trainer.is_global_zero:
             say(f"warning: epoch {trainer.current_epoch + 1}: {warning}")

@@ -58,9 +58,11 @@ class KeepLast(Callback):
         self.seconds = seconds
         self._last = time.monotonic()
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        """Write within a long epoch."""
-        between = (args[-1] + 1) % trainer.accumulate_grad_batches == 0 and not trainer.is_last_batch
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Write within a long epoch, between two optimiser steps: the trainer has then counted all of the last one."""
+        between = batch_idx > 0 and batch_idx % trainer.accumulate_grad_batches == 0
         if between and self._due(trainer, self.seconds):
             self._save(trainer)
 
@@ -92,7 +94,8 @@ class RandomState(Callback):
         batch = trainer.fit_loop.epoch_loop.batch_progress.current.completed
         done = batch >= len(self.loader)
         epoch = trainer.current_epoch
-        checkpoint["nearfar_place"] = {"epoch": epoch + 1 if done else epoch, "batch": 0 if done else batch}
+        place = {"epoch": epoch + 1 if done else epoch, "batch": 0 if done else batch}
+        checkpoint["nearfar_place"] = {**self.loader.state_dict(), **place}
         states = _get_states()
         if trainer.world_size > 1:
             gathered: list[Any] = [None] * trainer.world_size

@@ -124,7 +124,8 @@ class _Placed:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.loader)
+        self.loader.rank = self.trainer.global_rank
+        yield from self.loader  # a generator: an iterator that Lightning makes and drops moves nothing
 
 
 def _strategy(settings: FitSettings) -> Any:

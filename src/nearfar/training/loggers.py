@@ -68,7 +68,7 @@ def build_loggers(run: Run, trackers: Sequence[str], *, resumed_at: int | None) 
     jsonl = JsonlLogger(run.metrics_path)
     if resumed_at is not None:
         jsonl.cut(run.metrics(), resumed_at)
-    purge = {} if resumed_at is None else {"purge_step": resumed_at + 1}
+    purge: dict[str, Any] = {} if resumed_at is None else {"purge_step": resumed_at + 1}
     loggers: list[Logger] = [
         jsonl,
         TensorBoardLogger(save_dir=run.path, name="tensorboard", version="", **purge),

@@ -56,7 +56,7 @@ class TrainingModule(LightningModule):
         """Return the method's loss."""
         self.labels = batch.labels
         visible = batch if self.method.info.labels else batch._replace(labels=None)
-        step = self.method(visible)
+        step: Step = self.method(visible)
         self.last = step._replace(loss=step.loss.detach())
         return step.loss
 

@@ -46,7 +46,7 @@ class OnlineProbe(nn.Module):
             logits = self.linear(self.norm(features.float()))
             loss = F.cross_entropy(logits, labels)
             self.optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
         self.optimizer.step()
         return loss.detach(), (logits.argmax(dim=1) == labels).sum()
 
