@@ -6,7 +6,7 @@ negative. Here the rows are made block by block and made again in the backward, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -16,9 +16,22 @@ from torch.utils.checkpoint import checkpoint
 from nearfar.distributed import gather, gather_sizes, is_distributed, rank, sum_over_ranks, world_size
 from nearfar.losses._checks import Reduction, check_embeddings, check_labels, check_reduction
 
-__all__ = ["Anchors", "blocks", "gathered", "pack", "per_anchor", "reduce_sums", "remade"]
+__all__ = [
+    "Anchors",
+    "blocks",
+    "by_blocks",
+    "dot",
+    "gathered",
+    "log1p_exp",
+    "masked_logsumexp",
+    "pack",
+    "per_anchor",
+    "reduce_sums",
+    "remade",
+    "total_over_ranks",
+]
 
-Row: TypeAlias = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]
+Row: TypeAlias = Callable[..., tuple[Tensor, ...]]
 
 # Entries of a block. On two cores larger blocks were not faster; an accelerator wants larger ones.
 _ENTRIES = {"cpu": 2**18}
@@ -87,26 +100,73 @@ def remade(function: Callable[..., tuple[Tensor, ...]], *args: object) -> tuple[
     return checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False)
 
 
+def by_blocks(
+    function: Callable[..., tuple[Tensor, ...]],
+    sliced: Sequence[Tensor],
+    whole: Sequence[Tensor],
+    entries_each: int,
+) -> tuple[Tensor, ...]:
+    """Apply a function to blocks of rows and concatenate what it returns.
+
+    Args:
+        function: (rows, a block of each of ``sliced``, each of ``whole``) -> tensors that begin with an axis of rows.
+        sliced: tensors with the same first axis, cut into blocks.
+        whole: tensors handed over as they are.
+        entries_each: how many entries the function's largest tensor has per row.
+    """
+    parts = list(blocks(len(sliced[0]), entries_each, sliced[0].device))
+    if len(parts) == 1:
+        return function(parts[0], *sliced, *whole)
+    results = [remade(function, rows, *(x[rows] for x in sliced), *whole) for rows in parts]
+    return tuple(torch.cat(column) for column in zip(*results, strict=True))
+
+
 def per_anchor(
-    row: Row, compare: Callable[[Tensor, Tensor], Tensor], batch: Anchors, *, width: int = 1
+    row: Row,
+    compare: Callable[[Tensor, Tensor], Tensor],
+    batch: Anchors,
+    *,
+    extra: Sequence[Tensor] = (),
+    width: int = 1,
 ) -> tuple[Tensor, ...]:
     """Apply ``row`` to every anchor and concatenate what it returns.
 
     Args:
-        row: (R, M) comparisons, positives, negatives -> tensors that begin with an axis of anchors.
+        row: (R, M) comparisons, positives, negatives, and blocks of ``extra`` -> tensors that begin with an axis of
+            anchors.
         compare: (R, D), (M, D) -> (R, M), a distance or a similarity.
         batch: the anchors and everyone.
+        extra: tensors of one row per anchor.
         width: how many (R, M) tensors ``row`` holds at once, where these are very many.
     """
 
-    def block(z: Tensor, everyone: Tensor, rows: slice) -> tuple[Tensor, ...]:
-        return row(compare(z, everyone), batch.positives(rows), batch.negatives(rows))
+    def block(rows: slice, z: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        *more, everyone = rest
+        return row(compare(z, everyone), batch.positives(rows), batch.negatives(rows), *more)
 
-    parts = list(blocks(len(batch.z), len(batch.everyone) * width, batch.z.device))
-    if len(parts) == 1:
-        return block(batch.z, batch.everyone, parts[0])
-    results = [remade(block, batch.z[rows], batch.everyone, rows) for rows in parts]
-    return tuple(torch.cat(column) for column in zip(*results, strict=True))
+    return by_blocks(block, [batch.z, *extra], [batch.everyone], len(batch.everyone) * width)
+
+
+def dot(x: Tensor, y: Tensor) -> Tensor:
+    """Return the (R, M) dot products: cosines, for vectors of length 1."""
+    return x @ y.T
+
+
+def masked_logsumexp(x: Tensor, mask: Tensor) -> Tensor:
+    """Return log sum exp over the last axis where ``mask``; where nothing counts -inf, with zero gradient."""
+    empty = ~mask.any(-1)
+    safe = x.masked_fill(~mask, -torch.inf).masked_fill(empty[..., None], 0)
+    return safe.logsumexp(-1).masked_fill(empty, -torch.inf)
+
+
+def log1p_exp(x: Tensor) -> Tensor:
+    """Return log(1 + exp(x)); 0, with zero gradient, at -inf."""
+    return torch.logaddexp(x, torch.zeros_like(x))
+
+
+def total_over_ranks(x: Tensor, across_ranks: bool) -> Tensor:
+    """Sum over ranks, with gradient, where the loss looks across ranks."""
+    return sum_over_ranks(x) if across_ranks else x
 
 
 def pack(mask: Tensor, most: int) -> tuple[Tensor, Tensor]:
