@@ -67,7 +67,7 @@ def test_chunks_change_nothing(monkeypatch):
 
 def test_a_query_never_finds_itself_among_duplicates():
     x = np.ones((4, 3), np.float32)
-    names, values = retrieval_values(x, np.array([0, 1, 1, 0]), (1,))
+    _, values = retrieval_values(x, np.array([0, 1, 1, 0]), (1,))
     expected = reference.retrieval(x, np.array([0, 1, 1, 0]), (1,))
     np.testing.assert_allclose(values, expected)
     assert values[:, 0].tolist() == [0, 0, 0, 1]
