@@ -68,18 +68,7 @@ class ArraySource:
         require(
             flat.shape == (len(self.images),), who, "labels", wanted, flat.shape, "give one an image", error=DataError
         )
-        self.labels, self.class_names = encode_labels(flat.tolist())
-        if class_names is not None and self.labels is not None:
-            top = int(self.labels.max())
-            require(
-                top < len(class_names),
-                who,
-                "class_names",
-                f"at least {top + 1} names",
-                len(class_names),
-                error=DataError,
-            )
-            self.class_names = tuple(class_names)
+        self.labels, self.class_names = encode_labels(flat.tolist(), class_names)
 
     def __len__(self) -> int:
         return len(self.images)

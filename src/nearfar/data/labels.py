@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfar.errors import DataError, require
+
 __all__ = ["class_order", "encode_labels"]
 
 _LARGEST_NUMBER = 65_535
@@ -22,20 +24,38 @@ def class_order(names: Iterable[str]) -> list[str]:
     return sorted(distinct)
 
 
-def encode_labels(values: Sequence[Any]) -> tuple[NDArray[np.int64] | None, tuple[str, ...] | None]:
+def encode_labels(
+    values: Sequence[Any], class_names: Sequence[str] | None = None
+) -> tuple[NDArray[np.int64] | None, tuple[str, ...] | None]:
     """Return (N,) int64 labels and the classes' names.
 
     ``None``, NaN, the empty text and -1 mean unknown. When every other value is a whole number from 0 to 65,535
     (``3``, ``3.0`` or ``"3"``) it *is* the class number, so that data sets opened apart agree. Otherwise values are
     names, numbered in sorted order; `nearfar.data.relabel` makes two such data sets agree.
 
+    Args:
+        values: one a row.
+        class_names: the names, where they are known beforehand: texts are then looked up in them, and whole numbers
+            are places in them.
+
     Returns:
         ``(None, None)`` when no label is known.
+
+    Raises:
+        DataError: when a label is neither in ``class_names`` nor a place in it.
     """
     texts = [_text(value) for value in values]
     known = {text for text in texts if text}
     if not known:
         return None, None
+    if class_names is not None:
+        place = {str(number): number for number in range(len(class_names))}
+        if any(isinstance(value, str) for value in values):
+            place |= {name: number for number, name in enumerate(class_names)}
+        strange = min(known - place.keys(), default=None)
+        must = f"a name or a place among the {len(class_names)} class names"
+        require(strange is None, "labels", "every label", must, repr(strange), error=DataError)
+        return np.array([place.get(text, -1) for text in texts], dtype=np.int64), tuple(class_names)
     if all(text.isdecimal() and text.isascii() and int(text) <= _LARGEST_NUMBER for text in known):
         numbers = np.array([int(text) if text else -1 for text in texts], dtype=np.int64)
         return numbers, tuple(str(number) for number in range(int(numbers.max()) + 1))

@@ -56,10 +56,10 @@ class DatasetSource:
         self._kind = Kind(first.shape[2] if channels is None else channels, 8 * first.dtype.itemsize)
         fit_kind(first, self._kind)
         found = self._find_labels() if read_labels else None
-        self.labels, names = encode_labels(found) if found is not None else (None, None)
         given = getattr(dataset, "classes", None)
-        fits = self.labels is not None and isinstance(given, Sequence) and int(self.labels.max()) < len(given)
-        self.class_names = tuple(str(name) for name in given) if fits and given is not None else names
+        named = isinstance(given, Sequence) and not isinstance(given, str)
+        names = [str(name) for name in given] if named and given is not None else None
+        self.labels, self.class_names = encode_labels(found, names) if found is not None else (None, None)
 
     def __len__(self) -> int:
         return len(self.ids)
