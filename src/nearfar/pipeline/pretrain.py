@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 
 from nearfar.config import check, check_options, from_mapping, to_mapping
-from nearfar.data import Loader, Skipped, Source, decode_all, write_skipped
+from nearfar.data import DecodedSource, Loader, Source, decode_all, write_skipped
 from nearfar.encoders import EncoderSpec, build, save_encoder
 from nearfar.encoders.build import describe
 from nearfar.errors import ConfigError, DataError, require
@@ -25,6 +24,7 @@ from nearfar.optim import scaled_lr
 from nearfar.pipeline.data import limit_source, open_training_data
 from nearfar.pipeline.environment import write_environment
 from nearfar.pipeline.settings import PretrainConfig
+from nearfar.pipeline.sheets import write_views
 from nearfar.progress import say
 from nearfar.training.run import Run
 
@@ -87,11 +87,14 @@ def pretrain(
         run.write_config({"data": _name_of(data), **to_mapping(config)})
         write_environment(run.path / "environment.json")
     say(describe(spec, encoder))
-    source, skipped = _decoded(config, source, run.path)
-    _train(run, config, method, source, views, resume=resume)
+    decoded = _decoded(config, source, run.path)
+    if not resume:
+        write_views(run.path / "views.png", decoded, views, seed=config.seed)
+    _train(run, config, method, decoded, views, resume=resume)
     save_encoder(run.path, encoder, spec, {"method": config.method, "epochs": config.epochs})
-    if skipped:
-        say(f"{len(skipped)} of {len(source) + len(skipped)} files could not be read; see {run.path / 'skipped.csv'}")
+    if decoded.skipped:
+        whole = len(decoded) + len(decoded.skipped)
+        say(f"{len(decoded.skipped)} of {whole} files could not be read; see {run.path / 'skipped.csv'}")
     say(f"done: {run.path}")
     return run
 
@@ -231,16 +234,15 @@ def _hints(record: type) -> dict[str, Any]:
     return typing.get_type_hints(record)
 
 
-def _decoded(config: PretrainConfig, source: Source, folder: Path) -> tuple[Source, Sequence[Skipped]]:
-    if config.limit is not None and config.limit < len(source):
+def _decoded(config: PretrainConfig, source: Source, folder: Path) -> DecodedSource:
+    if config.limit is not None:
         source = limit_source(source, config.limit, seed=config.seed)
     assert config.image_size is not None
     side = max(config.image_size, round(config.image_size / 0.875))
-    limit = 0 if config.cache == "off" else None
-    source, skipped = decode_all(source, side=side, threads=config.threads, limit_bytes=limit)
-    if skipped:
-        write_skipped(folder / "skipped.csv", skipped)
-    return source, skipped
+    decoded = decode_all(source, side=side, cache=config.cache, threads=config.threads)
+    if decoded.skipped:
+        write_skipped(folder / "skipped.csv", decoded.skipped)
+    return decoded
 
 
 def _train(

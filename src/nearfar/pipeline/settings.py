@@ -44,7 +44,7 @@ class PretrainConfig:
         sync_batchnorm: BatchNorm over all GPUs, as SimCLR asks for.
         compile: compile the method with torch.compile.
         threads: threads that read images and make views. By default the number of cores.
-        cache: memory decodes every image once; off decodes in every epoch.
+        cache: memory decodes every image once; disk keeps the decoded images for later runs; off decodes every time.
         seed: of everything random: weights, order, views.
         log_every: optimiser steps between two rows of metrics.
         checkpoint_seconds: the longest time between two checkpoints.
@@ -79,7 +79,7 @@ class PretrainConfig:
     sync_batchnorm: bool = True
     compile: bool = False
     threads: int | None = None
-    cache: Literal["memory", "off"] = "memory"
+    cache: Literal["memory", "disk", "off"] = "memory"
     seed: int = 0
     log_every: int = 10
     checkpoint_seconds: float = 600.0

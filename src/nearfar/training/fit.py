@@ -80,6 +80,7 @@ def fit(
     """
     checkpoint = run.checkpoint if resume and run.checkpoint.is_file() else None
     step = _step_of(checkpoint) if checkpoint else (-1 if resume else None)
+    method.to(memory_format=torch.channels_last)  # with bf16, up to ten times faster than the default layout on a CPU
     module = TrainingModule(method, optimization)
     if settings.compile:
         method.compile()

@@ -1,0 +1,48 @@
+"""Pictures that a verb leaves behind: what a method saw."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nearfar.data import Source
+from nearfar.files import write_atomic
+from nearfar.views import apply, draw
+
+__all__ = ["seen", "write_views"]
+
+ROWS = 8
+
+
+def seen(
+    source: Source, views: Sequence[Any], *, seed: int = 0, rows: int = ROWS
+) -> tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]], list[list[str]]]:
+    """Return a few images, their views (channels last, in [0, 1]), and what was drawn for each view, in words."""
+    rng = np.random.default_rng([seed, 0x51EE])
+    chosen = np.sort(rng.permutation(len(source))[: min(rows, len(source))])
+    images = [np.asarray(source.read(int(index))) for index in chosen]
+    sizes = np.array([image.shape[:2] for image in images])
+    made, captions = [], []
+    for view in views:
+        plain = dataclasses.replace(view, mean=None, std=None)
+        plan = draw(plain, sizes, rng, channels=images[0].shape[2])
+        made.append(apply(plan, images).permute(0, 2, 3, 1).numpy())
+        captions.append(
+            [", ".join(f"{key} {value}" for key, value in plan.describe(i).items()) for i in range(len(images))]
+        )
+    return images, made, captions
+
+
+def write_views(path: Path, source: Source, views: Sequence[Any], *, seed: int) -> None:
+    """Write a sheet of a few images and their views as PNG."""
+    from nearfar.report import views_sheet
+
+    images, made, _ = seen(source, views, seed=seed)
+    buffer = io.BytesIO()
+    views_sheet(images, made, value_range=(0.0, 1.0)).save(buffer, format="PNG")
+    write_atomic(path, buffer.getvalue())
