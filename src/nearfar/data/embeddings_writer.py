@@ -32,7 +32,7 @@ class EmbeddingsWriter:
 
     Rows gather in part files inside the hidden folder ``.NAME.partial`` beside the target; ``finish`` joins them under
     the target's name at once and removes the folder. A new writer with the same
-    ``info`` continues where the parts end::
+    ``info`` goes on where the parts end::
 
         with EmbeddingsWriter("emb.parquet", EmbeddingsInfo(dim=128, fingerprint=...)) as writer:
             for ids, vectors, labels in batches(start=writer.done):
@@ -88,6 +88,7 @@ class EmbeddingsWriter:
         array = np.asarray(vectors)
         require(array.dtype.kind in "fiu", who, "dtype", "a real number's", array.dtype)
         require(array.ndim == 2 and array.shape[1] == self.info.dim, who, "shape", f"(N, {self.info.dim})", array.shape)
+        require(all(isinstance(name, str) for name in ids), who, "ids", "text", "another kind")
         values: list[Label] = [None] * len(array) if labels is None else [_label(who, value) for value in labels]
         require(len(ids) == len(array), who, "ids", f"as many as rows, {len(array)}", len(ids))
         require(len(values) == len(array), who, "labels", f"as many as rows, {len(array)}", len(values))
@@ -127,25 +128,36 @@ class EmbeddingsWriter:
             self.finish()
 
     def _resume(self) -> list[str]:
-        import pyarrow.parquet as pq
-
         header = self._parts / HEADER
         mine = {"format": FORMAT, **asdict(self.info)}
-        if header.exists():
-            found = json.loads(header.read_text(encoding="utf-8"))
-            must = "by the same encoder on the same data"
-            require(
-                found == mine, str(self._parts), "partial embeddings", must, "others", "overwrite them", error=RunError
-            )
-            return [
-                name for file in self._part_files() for name in pq.read_table(file, columns=["id"])["id"].to_pylist()
-            ]
+        if header.exists() and self._part_files():
+            found, ids = self._read_parts(header)
+            must, fix = f"of {self._brief(mine)}", "overwrite them, or choose another name"
+            got = self._brief(found)
+            require(found == mine, str(self._parts), "unfinished embeddings", must, got, fix, error=RunError)
+            return ids
+        self._discard()  # parts without their description are of nobody knows what
         try:
             self._parts.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"{self._parts}: cannot be made ({error.strerror}); choose another place") from None
         write_atomic(header, json.dumps(mine))
         return []
+
+    def _read_parts(self, header: Path) -> tuple[dict[str, Any], list[str]]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            found = json.loads(header.read_text(encoding="utf-8"))
+            tables = [pq.read_table(file, columns=["id"]) for file in self._part_files()]
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise RunError(f"{self._parts}: cannot be continued ({error}); overwrite it") from None
+        return dict(found), [name for table in tables for name in table["id"].to_pylist()]
+
+    @staticmethod
+    def _brief(info: dict[str, Any]) -> str:
+        return ", ".join(f"{name} {info[name]!r}" for name in ("fingerprint", "dim", "view", "source") if name in info)
 
     def _discard(self) -> None:
         (self._parts / HEADER).unlink(missing_ok=True)  # first, so that what a kill leaves is not taken for whole
