@@ -8,7 +8,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-__all__ = ["Neighbour", "Query", "ViewGrid"]
+from nearfar.errors import require
+
+__all__ = ["Neighbour", "Query", "ViewGrid", "check_views"]
 
 
 @dataclass(frozen=True)
@@ -56,3 +58,16 @@ class ViewGrid:
     views: Sequence[Sequence[NDArray[Any]] | NDArray[Any]]
     captions: Sequence[Sequence[str]] = field(default=())
     names: Sequence[str] = field(default=())
+
+
+def check_views(who: str, grid: ViewGrid) -> None:
+    """Raise unless every view and every list of captions has one entry an original."""
+    count = len(grid.originals)
+    require(count > 0 and len(grid.views) > 0, who, "pictures and views", "at least one of each", f"{count} pictures")
+    for view in grid.views:
+        require(len(view) == count, who, "length of each view", f"{count}, one an original", len(view))
+    if grid.captions:
+        require(len(grid.captions) == len(grid.views), who, "captions", "one list a view", len(grid.captions))
+        for texts in grid.captions:
+            require(len(texts) == count, who, "captions of each view", f"{count} texts", len(texts))
+    require(len(grid.names) in (0, len(grid.views)), who, "names", "one a view", len(grid.names))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nearfar.errors import require
 from nearfar.report.pictures import fit, shared_range, to_image
-from nearfar.report.records import Query, ViewGrid
+from nearfar.report.records import Query, ViewGrid, check_views
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -90,19 +90,6 @@ def views_sheet(
             rows.append(_resize_like(to_image(np.asarray(view[n]), value_range=ranged), first[n]))
             texts.append(grid.captions[v][n] if grid.captions else f"view {v + 1}")
     return _lay_out(rows, 1 + len(views), texts)
-
-
-def check_views(who: str, grid: ViewGrid) -> None:
-    """Raise unless every view and every list of captions has one entry an original."""
-    count = len(grid.originals)
-    require(count > 0 and len(grid.views) > 0, who, "pictures and views", "at least one of each", f"{count} pictures")
-    for view in grid.views:
-        require(len(view) == count, who, "length of each view", f"{count}, one an original", len(view))
-    if grid.captions:
-        require(len(grid.captions) == len(grid.views), who, "captions", "one list a view", len(grid.captions))
-        for texts in grid.captions:
-            require(len(texts) == count, who, "captions of each view", f"{count} texts", len(texts))
-    require(len(grid.names) in (0, len(grid.views)), who, "names", "one a view", len(grid.names))
 
 
 def neighbours_sheet(queries: Sequence[Query], *, scale: int | None = None) -> Image:
