@@ -61,8 +61,8 @@ def ressl(
     check_embeddings("ressl", same_rows=False, student=student, queue=queue)
     check_positive("ressl", student_temperature=student_temperature, teacher_temperature=teacher_temperature)
     check_reduction("ressl", reduction)
-    c = unit(queue.detach())
-    target = (unit(teacher.detach()) @ c.T / teacher_temperature).softmax(1)
+    c = unit(queue.detach()).to(student.dtype)
+    target = (unit(teacher.detach()).to(student.dtype) @ c.T / teacher_temperature).softmax(1)
     log_q = (unit(student) @ c.T / student_temperature).log_softmax(1)
     return reduce(-(target * log_q).sum(1), reduction, across_ranks=across_ranks)
 
@@ -104,12 +104,12 @@ def co2(
     check_embeddings("co2", queries=queries, keys=keys)
     check_positive("co2", temperature=temperature)
     check_reduction("co2", reduction)
-    q, k = unit(queries), unit(keys)
+    q, k = unit(queries), unit(keys).to(queries.dtype)
     if queue is None:
         log_q, log_p = _others(q, k, temperature, across_ranks), _others(k, q, temperature, across_ranks)
     else:
         check_embeddings("co2", same_rows=False, queries=queries, queue=queue)
-        c = unit(queue.detach()).T
+        c = unit(queue.detach()).to(q.dtype).T
         log_q, log_p = q @ c / temperature, k @ c / temperature
     if include_positive:
         positive = (q * k).sum(1, keepdim=True) / temperature
