@@ -16,7 +16,7 @@ from nearfar.data.folder import Row, list_folder, split_name
 from nearfar.data.labels import class_order, encode_labels
 from nearfar.data.manifest import MANIFESTS, read_manifest
 from nearfar.data.picture import SUFFIXES, Kind, file_kind, read_picture
-from nearfar.data.source import Joined, Source, check_source, digest, take
+from nearfar.data.source import Joined, Source, check_source, digest
 from nearfar.data.torch_dataset import DatasetSource
 from nearfar.errors import DataError, require
 
@@ -53,6 +53,13 @@ class FileSource:
     def read(self, index: int, *, side: int | None = None) -> NDArray[Any]:
         """Decode one image to (H, W, C), its shorter side at most ``side``."""
         return read_picture(self.paths[index], kind=self.kind, side=side)
+
+    def part(self, rows: NDArray[np.int64]) -> FileSource:
+        """Return some of the files, as a source whose fingerprint does not depend on the others."""
+        labels = None if self.labels is None else self.labels[rows]
+        known = None if labels is None or bool((labels < 0).all()) else labels
+        paths, ids = [self.paths[row] for row in rows], [self.ids[row] for row in rows]
+        return FileSource(paths, ids, known, self.class_names, self.kind)
 
     def fingerprint(self) -> str:
         """Digest of ids, labels, sizes and times of change of the files; nothing is opened."""
@@ -153,7 +160,7 @@ def _from_rows(path: Path, rows: list[Row], channels: int | None) -> dict[str, S
     parts: dict[str, Source] = {"": whole}
     splits = np.array([row.split or "" for row in rows])
     for name in np.unique(splits[splits != ""]):
-        parts[str(name)] = take(whole, np.flatnonzero(splits == name))
+        parts[str(name)] = whole.part(np.flatnonzero(splits == name))
     return parts
 
 
