@@ -21,7 +21,7 @@ def demo_page(
     subtitle: str,
     highlights: Sequence[tuple[str, str, str]],
     table: Table,
-    label_curves: Sequence[Line],
+    label_curves: Mapping[str, Sequence[Line]],
     label_ticks: Mapping[float, str],
     points: PointMap,
     queries: Sequence[Query],
@@ -38,7 +38,8 @@ def demo_page(
         subtitle: what was done, in a sentence.
         highlights: the few numbers to be seen first: (number, what it is, detail).
         table: every encoder (a row) under every protocol (a column), with the protocols' descriptions as notes.
-        label_curves: accuracy in [0, 1] over the number of labels per class, one line an encoder.
+        label_curves: for each protocol (kNN, linear), the accuracy in [0, 1] over the number of labels per class,
+            one line an encoder.
         label_ticks: x positions of the label curves and their texts (1, 5, 10, all).
         points: the map of the embeddings.
         queries: queries with their nearest neighbours.
@@ -56,11 +57,14 @@ def demo_page(
         "Numbers", "Every encoder is measured in the same way, on test images that no step has seen."
     )
     numbers.table(table)
-    numbers.figure(
-        curves(label_curves, x_label="labels per class", y_label="test accuracy [%]", percent=True, ticks=label_ticks),
-        alt=_describe("Test accuracy over labels per class", label_curves, percent=True),
-        caption="Mean over the draws of the labels; the band is one standard deviation.",
-    )
+    for protocol, lines in label_curves.items():
+        numbers.figure(
+            curves(
+                lines, x_label="labels per class", y_label=f"{protocol}: accuracy [%]", percent=True, ticks=label_ticks
+            ),
+            alt=_describe(f"{protocol}: test accuracy over labels per class", lines, percent=True),
+            caption=f"{protocol}, mean over the draws of the labels; the band is one standard deviation.",
+        )
     lead = "Each point is an image; images that the encoder takes for similar lie close together. No label was used."
     page.section("Map of the embeddings", lead).map(points, alt=_map_alt(points))
     lead = (

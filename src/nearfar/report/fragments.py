@@ -120,7 +120,7 @@ def views(grid: ViewGrid) -> str:
             caption = grid.captions[v][n] if grid.captions else ""
             cells.append(f"<td>{_cell(shown[v * count + n], f'{name} of original {n + 1}', caption)}</td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    return _picture_table("Views", f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody>")
+    return _picture_table("Views", " views", f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody>")
 
 
 def neighbours(queries: Sequence[Query]) -> str:
@@ -146,7 +146,7 @@ def neighbours(queries: Sequence[Query]) -> str:
             cells.append(f'<td class="{state}">{_cell(next(shown), alt, label, f"{found.distance:.3f}")}</td>')
         rows.append(f"<tr>{''.join(cells)}</tr>")
     head = f'<thead><tr><th scope="col">query</th>{heads}</tr></thead>'
-    return _picture_table("Queries and their nearest neighbours", f"{head}<tbody>{''.join(rows)}</tbody>")
+    return _picture_table("Queries and their nearest neighbours", "", f"{head}<tbody>{''.join(rows)}</tbody>")
 
 
 def _images(arrays: Sequence[NDArray[Any]] | NDArray[Any]) -> list[Image]:
@@ -160,11 +160,11 @@ def _cell(image: Image, alt: str, caption: str, detail: str = "") -> str:
     return picture(image, alt) + (f'<span class="caption">{lines}{small}</span>' if lines or small else "")
 
 
-def _picture_table(label: str, inner: str) -> str:
+def _picture_table(label: str, kind: str, inner: str) -> str:
     name = escape(label)
     return (
         f'<div class="scroll" role="region" aria-label="{name}" tabindex="0">'
-        f'<table class="pictures"><caption class="unseen">{name}</caption>{inner}</table></div>'
+        f'<table class="pictures{kind}"><caption class="unseen">{name}</caption>{inner}</table></div>'
     )
 
 

@@ -53,6 +53,8 @@ def curves(
         InputError: when there is no line, too many, or one whose arrays differ in length.
     """
     require(1 <= len(lines) <= len(LIGHT.series), "curves", "lines", f"1 to {len(LIGHT.series)}", len(lines))
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = new_figure(x_label=x_label, y_label=y_label)
     factor = 100 if percent else 1
     for n, line in enumerate(lines):
@@ -63,6 +65,8 @@ def curves(
         if line.spread is not None:
             spread = _pair("curves", x, line.spread)[1] * factor
             axes.fill_between(x, y * factor - spread, y * factor + spread, color=colour, alpha=0.15, linewidth=0)
+    if all(np.equal(np.mod(line.x, 1), 0).all() for line in lines):
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     if ticks is not None:
         axes.set_xticks(list(ticks), [plain(text) for text in ticks.values()])
     _legend(axes, len(lines))

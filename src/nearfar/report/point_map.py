@@ -100,7 +100,7 @@ def map_figure(points: PointMap, *, size: float = 6.4) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.patheffects import withStroke
 
-    figure = Figure(figsize=(size, size * 0.72), layout="constrained", facecolor="none")
+    figure = Figure(figsize=(size, size * 0.72), layout="constrained", facecolor=LIGHT.paper)
     axes = figure.subplots()
     axes.set_axis_off()
     axes.set_aspect("equal", adjustable="datalim")

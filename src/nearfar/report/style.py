@@ -78,7 +78,7 @@ def plain(text: str) -> str:
 
 
 def new_figure(
-    *, x_label: str, y_label: str, width: float = 6.4, height: float = 3.7, grid: str = "y"
+    *, x_label: str, y_label: str, width: float = 5.2, height: float = 3.2, grid: str = "y"
 ) -> tuple[Figure, Axes]:
     """Return an empty figure with one labelled pair of axes, in the light theme.
 

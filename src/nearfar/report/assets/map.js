@@ -88,7 +88,7 @@
     function ring(i, radius, colour) {
       pen.beginPath();
       pen.arc(px(i), py(i), radius, 0, 7);
-      pen.lineWidth = 2.5;
+      pen.lineWidth = 2;
       pen.strokeStyle = colour;
       pen.stroke();
     }
@@ -109,10 +109,10 @@
       }
       pen.globalAlpha = 1;
       if (selected >= 0 && k) {
-        pen.lineWidth = 1.2;
         pen.strokeStyle = colours["--ink"];
         for (let j = 0; j < k; j++) {
           const other = near[selected * k + j];
+          pen.lineWidth = 1;
           pen.beginPath();
           pen.moveTo(px(selected), py(selected));
           pen.lineTo(px(other), py(other));
