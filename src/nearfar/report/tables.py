@@ -117,8 +117,13 @@ def _mean(cell: Cell) -> float | None:
     return value
 
 
-def to_markdown(table: Table) -> str:
-    """Return the table in GitHub's Markdown: title, rows with the best in bold, and the notes as a list."""
+def to_markdown(table: Table, *, aligned: Sequence[bool] | None = None) -> str:
+    """Return the table in GitHub's Markdown: title, rows with the best in bold, and the notes as a list.
+
+    Args:
+        table: the table.
+        aligned: for each column whether it stands at the right; by default those that hold numbers.
+    """
 
     def safe(text: str) -> str:
         text = " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
@@ -126,7 +131,8 @@ def to_markdown(table: Table) -> str:
 
     best = table.best()
     heads = [safe(f"{column.group}: {column.heading}" if column.group else column.heading) for column in table.columns]
-    lines = [_bar(heads), _bar(["---:" if table.numeric(c) else "---" for c in range(len(heads))])]
+    right = [table.numeric(c) for c in range(len(heads))] if aligned is None else aligned
+    lines = [_bar(heads), _bar(["---:" if at_right else "---" for at_right in right])]
     for r in range(len(table.rows)):
         texts = [safe(table.text(r, c)) for c in range(len(heads))]
         lines.append(_bar([f"**{text}**" if (r, c) in best else text for c, text in enumerate(texts)]))
