@@ -80,7 +80,8 @@ def gist(
     scale = 1 / temperature
     with no_autocast(queries.device):
         q, k = unit(queries), unit(keys)
-        gq, gk = unit(guide_queries.detach()), unit(guide_keys.detach())
+        gq = unit(guide_queries.detach())
+        gk = unit(guide_keys.detach()).to(gq.dtype)
         cosine = (gq * gk).sum(1)
         limit = cosine - margin if margin_kind == "absolute" else cosine * (1 - margin)
         keys_all, queries_all = share(k, across_ranks), share(q, across_ranks)
@@ -93,7 +94,7 @@ def gist(
         total = join(total, _rest(k, keys_all.rows, scale, own, _nearer(gk, guides_k, limit)))
         if negatives is not None and guide_negatives is not None:
             n = share(unit(negatives), across_ranks).rows
-            gn = share(unit(guide_negatives.detach()), across_ranks).rows
+            gn = share(unit(guide_negatives.detach()).to(gq.dtype), across_ranks).rows
             total = join(total, _rest(q, n, scale, (), _nearer(gq, gn, limit)))
         return reduce(total - positive, reduction, across_ranks=across_ranks)
 
