@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
+import warnings
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from functools import cache
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ __all__ = ["Backend", "Images", "apply", "make_views"]
 Images: TypeAlias = Sequence[NDArray[Any]] | NDArray[Any] | Tensor
 """N pictures (H, W, C) of varying size, or one (N, H, W, C) array or tensor; uint8 or uint16, all with C channels."""
 
-Backend: TypeAlias = Literal["auto", "reference"]
+Backend: TypeAlias = Literal["auto", "reference", "cpu"]
 
 
 def apply(
@@ -38,7 +39,8 @@ def apply(
     Args:
         plan: from `draw`, for pictures of these sizes.
         images: the pictures, in the plan's order.
-        backend: ``"reference"`` (plain torch), or ``"auto"``, the fastest one that can take these pictures.
+        backend: ``"reference"`` (plain torch, any device), ``"cpu"`` (compiled with numba), or ``"auto"``: the fastest
+            one that can take these pictures.
         channels_last: memory layout of the result; its shape is the same either way.
         dtype: of the result, float32, bfloat16 or float16.
         threads: how many threads may work on the batch, ``None`` for all cores; the result does not depend on it.
@@ -49,14 +51,49 @@ def apply(
     Raises:
         InputError: when the pictures do not fit the plan, or differ in dtype or number of channels.
     """
-    require(backend in ("auto", "reference"), "apply", "backend", "'auto' or 'reference'", repr(backend))
+    require(backend in get_args(Backend), "apply", "backend", f"one of {get_args(Backend)}", repr(backend))
+    require(threads is None or threads >= 1, "apply", "threads", ">= 1", threads)
     sizes, channels = measure(images)
     require(len(sizes) == len(plan), "apply", "images", f"{len(plan)} as in the plan", len(sizes))
     require(bool((sizes == plan.sizes).all()), "apply", "sizes of the images", "those of the plan", "others")
     require(len(plan) == 0 or channels == plan.channels, "apply", "channels", f"the plan's {plan.channels}", channels)
-    runner = importlib.import_module("nearfar.views.reference").run
-    views: Tensor = runner(plan, images)
-    return views.to(dtype=dtype, memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    if choose(images, backend) == "cpu":
+        from nearfar.views import cpu
+
+        views = cpu.run(plan, images, channels_last=channels_last, threads=threads)
+    else:
+        from nearfar.views import reference
+
+        views = reference.run(plan, images)
+    return views.to(dtype=dtype, memory_format=layout)
+
+
+def choose(images: Images, backend: Backend) -> Backend:
+    """Return the back end that makes views of these images: the one asked for, or the fastest that can.
+
+    Raises:
+        InputError: when the one asked for cannot take these images.
+    """
+    on_cpu = not isinstance(images, Tensor) or images.device.type == "cpu"
+    if backend == "cpu":
+        fix = "move them, or leave the back end to 'auto'"
+        require(on_cpu, "apply", "images for the back end 'cpu'", "on the CPU", getattr(images, "device", ""), fix)
+    if backend != "auto":
+        return backend
+    return "cpu" if on_cpu and _compiles() else "reference"
+
+
+@cache
+def _compiles() -> bool:
+    """Whether numba works here; it is asked once."""
+    try:
+        importlib.import_module("nearfar.views.kernels")
+    except ImportError as error:
+        text = f"views: numba cannot be used ({error}), so views are made about 100 times slower; install numba"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        return False
+    return True
 
 
 def make_views(

@@ -1,13 +1,16 @@
 """Applying a plan on the processor: the compiled loops of `kernels`, on threads that share one batch.
 
-The first call compiles for about ten seconds and keeps the result beside the package (or in the user's cache folder,
-or in ``NUMBA_CACHE_DIR``), so it happens once per installation. Threads are plain ones: the loops release the
-interpreter's lock, and each picture is made by one thread alone, so that their number changes nothing.
+The first call ever compiles for 10 to 20 seconds and says so; the result is kept beside the package (or in the user's
+cache folder, or in ``NUMBA_CACHE_DIR``) and loads in under a second from then on. Threads are plain ones: the loops
+release the interpreter's lock, and each picture is made by one thread alone, so that their number changes nothing.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -18,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nearfar.progress import say
 from nearfar.views import kernels
 from nearfar.views.matrix import compose
 from nearfar.views.plan import Plan
@@ -34,27 +38,52 @@ def run(
 ) -> Tensor:
     """Return the views, (N, C, S, S) float32, of N pictures (H, W, C), uint8 or uint16, checked by the caller."""
     n, size, channels = len(plan), plan.view.size, plan.channels
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    views = torch.empty(n, channels, size, size, memory_format=layout)
+    shape = (n, size, size, channels) if channels_last else (n, channels, size, size)
+    array = np.empty(
+        shape, np.float32
+    )  # numpy asks for huge pages, torch does not: three times fewer faults to wait for
+    views = torch.from_numpy(array).permute(0, 3, 1, 2) if channels_last else torch.from_numpy(array)
     if n == 0:
         return views
     pictures = _contiguous(images)
-    flat = (views.permute(0, 2, 3, 1) if channels_last else views).reshape(n, -1).numpy()
-    shared = _arguments(plan, pictures, channels_last, flat)
+    shared = _arguments(plan, pictures, channels_last, array.reshape(n, -1))
+    _prepare(shared)
     threads = min(threads or _cores(), n)
     if threads == 1:
-        kernels.make(0, n, *shared)
+        _make(0, n, shared, pictures)
         return views
     edges = np.linspace(0, n, 4 * threads + 1 if n >= 16 * threads else threads + 1).astype(int).tolist()
-    parts = zip(edges[:-1], edges[1:], strict=True)  # more parts than threads, as pictures differ in cost
-    for done in [_pool(threads).submit(kernels.make, start, stop, *shared) for start, stop in parts]:
+    parts = itertools.pairwise(edges)  # more parts than threads, as pictures differ in cost
+    for done in [_pool(threads).submit(_make, start, stop, shared, pictures) for start, stop in parts]:
         done.result()
     return views
+
+
+def _make(start: int, stop: int, shared: tuple[Any, ...], _pictures: Sequence[NDArray[Any]]) -> None:
+    """Run the loops; the pictures, which the loops know by address alone, stay alive as long as this runs."""
+    kernels.make(start, stop, *shared)
+
+
+def _prepare(shared: tuple[Any, ...]) -> None:
+    """Load or compile the loops by making no picture; tell who waits for the compiler."""
+    if kernels.make.signatures:
+        return
+    told = threading.Timer(2.0, say, ["Compiling the loops that make views for this processor, once: 10 to 20 s."])
+    told.daemon = True
+    told.start()
+    try:
+        kernels.make(0, 0, *shared)
+    finally:
+        told.cancel()
 
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="nearfar-views")
+
+
+if hasattr(os, "register_at_fork"):  # a forked child has the pool, but none of its threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def _cores() -> int:
@@ -74,20 +103,48 @@ def _arguments(
 ) -> tuple[Any, ...]:
     """What `kernels.make` shares between threads, in its order."""
     view = plan.view
-    single = np.float32
     mean, std = (np.array(values) for values in view.normalisation(plan.channels))
+    cubic = view.interpolation == "bicubic"
     stretch = max(1.0, float(plan.box[:, 2:].max()) / view.size)
-    taps = 2 * int(np.ceil((2 if view.interpolation == "bicubic" else 1) * stretch)) + 1
-    row = int((plan.window[:, 3] - plan.window[:, 1]).max()) * plan.channels
-    move = np.column_stack([np.radians(plan.angle), plan.shift, plan.zoom])
-    blurs = bool((plan.sigma > 0).any())
     address = np.array([picture.ctypes.data for picture in pictures], dtype=np.int64)
+    blurs = bool((plan.sigma > 0).any())
     return (
-        address, pictures[0].itemsize, plan.sizes, plan.channels, view.size,
-        plan.box, plan.window, view.interpolation == "bicubic", plan.hflip, plan.vflip, np.array([taps, row]),
-        view.moves, move, view.border == "reflect", single(view.fill),
-        plan.order, plan.factors.astype(single), view.brightness_mode == "add",
-        view.color == "matrix", *(values.astype(single) for values in compose(plan)),
-        plan.gray, plan.sigma, view.kernel_size // 2 if blurs else 0, plan.solarize, single(view.threshold), plan.erase,
-        (1 / std).astype(single), (-mean / std).astype(single), channels_last, views,
+        kernels.Pictures(address, pictures[0].itemsize, _integers(plan.sizes), plan.channels),
+        kernels.Crop(
+            _reals(plan.box), _integers(plan.window), _flags(plan.hflip), _flags(plan.vflip), view.size, cubic,
+            taps=2 * math.ceil((2 if cubic else 1) * stretch) + 1,
+            row=int((plan.window[:, 3] - plan.window[:, 1]).max()) * plan.channels,
+        ),
+        kernels.Move(
+            view.moves, _reals(np.column_stack([np.radians(plan.angle), plan.shift, plan.zoom])),
+            view.border == "reflect", np.float32(view.fill),
+        ),
+        kernels.Color(
+            _integers(plan.order), _singles(plan.factors), view.brightness_mode == "add", _flags(plan.gray),
+            view.color == "matrix", *(_singles(values) for values in compose(plan)),
+        ),
+        kernels.Finish(
+            _reals(plan.sigma), view.kernel_size // 2 if blurs else 0, _flags(plan.solarize),
+            np.float32(view.threshold), _integers(plan.erase), _singles(1 / std), _singles(-mean / std), channels_last,
+        ),
+        views,
     )  # fmt: skip
+
+
+# One dtype, layout and writability for each argument, whoever made the plan: another would compile all once more.
+
+
+def _reals(values: NDArray[Any]) -> NDArray[np.float64]:
+    return np.require(values, np.float64, ["C", "W"])
+
+
+def _singles(values: NDArray[Any]) -> NDArray[np.float32]:
+    return np.require(values, np.float32, ["C", "W"])
+
+
+def _integers(values: NDArray[Any]) -> NDArray[np.int64]:
+    return np.require(values, np.int64, ["C", "W"])
+
+
+def _flags(values: NDArray[Any]) -> NDArray[np.bool_]:
+    return np.require(values, np.bool_, ["C", "W"])

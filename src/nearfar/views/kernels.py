@@ -8,14 +8,16 @@
     3  with blur: along rows, then along columns; solarise, normalise, write
 
 Pixels are float32, planar (C, S · S). Constants are float32 too, because a Python number would widen the arithmetic,
-and inner loops run over one-dimensional slices, because only those become vector instructions.
-Only numba, llvmlite and numpy may be imported here.
+and inner loops run over one-dimensional slices, because only those become vector instructions. All stands in one file,
+because numba's cache notices a change in the file of the function that is called, and in no other.
+Only numba and numpy may be imported here.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numba import carray, njit, types
@@ -23,24 +25,88 @@ from numba.extending import intrinsic
 
 from nearfar.views.plan import BRIGHTNESS, CONTRAST, HUE, SATURATION
 
-__all__ = ["make"]
+__all__ = ["Color", "Crop", "Finish", "Move", "Pictures", "make"]
 
 ZERO, ONE, TWO, THREE, FOUR, SIX = (np.float32(value) for value in (0, 1, 2, 3, 4, 6))
 RED, GREEN, BLUE = np.float32(0.2989), np.float32(0.587), np.float32(0.114)
 TINY = np.float32(1e-12)
 TILE = 2048  # pixels worked on at once
 
-_jit = njit(nogil=True, fastmath=True, cache=True, error_model="numpy")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-@intrinsic
-def _at(_typing: Any, _address: Any) -> Any:
+class Pictures(NamedTuple):
+    """N pictures (H, W, C) in memory, each contiguous: addresses (N,) int64, bytes of a value, (N, 2) int64, C."""
+
+    address: Any
+    item: int
+    sizes: Any
+    channels: int
+
+
+class Crop(NamedTuple):
+    """The plan's box, window and flips; S; and the room needed for the taps of a pixel and the values of a row."""
+
+    box: Any
+    window: Any
+    hflip: Any
+    vflip: Any
+    size: int
+    cubic: bool
+    taps: int
+    row: int
+
+
+class Move(NamedTuple):
+    """Whether pictures are moved; (N, 4) float64 angle in radians, right, down, zoom; and the border."""
+
+    on: bool
+    values: Any
+    reflect: bool
+    fill: Any
+
+
+class Color(NamedTuple):
+    """The plan's jitter and grey; and for one matrix instead the maps that `nearfar.views.matrix` composes."""
+
+    order: Any
+    factors: Any
+    add: bool
+    gray: Any
+    as_matrix: bool
+    matrix: Any
+    offset: Any
+    slope: Any
+    probe: Any
+
+
+class Finish(NamedTuple):
+    """The plan's blur, solarise and erasing; value · scale + shift per channel (C,); the layout of the result."""
+
+    sigma: Any
+    radius: int
+    solarize: Any
+    threshold: Any
+    erase: Any
+    scale: Any
+    shift: Any
+    channels_last: bool
+
+
+def _jit(function: F) -> F:
+    return cast(F, njit(nogil=True, fastmath=True, error_model="numpy")(function))
+
+
+def _pointer(_typing: Any, _address: Any) -> Any:
     """The int64 address as a pointer; the caller keeps what lies there alive."""
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
 
     return types.voidptr(types.int64), generate
+
+
+_at: Any = intrinsic(_pointer)
 
 
 @_jit
@@ -99,13 +165,14 @@ def _blend(into: Any, one: Any, two: Any, weight_one: Any, weight_two: Any, add:
 
 
 @_jit
-def _mix_rows(picture: Any, top: int, left: int, right: int, weights: Any, taps: int, buffer: Any) -> None:
-    """Weigh ``taps`` rows of the picture (H, W · C) from ``top`` into the buffer, for the values left to right."""
-    into = buffer[: right - left]
+def _mix_rows(picture: Any, start: int, stride: int, weights: Any, taps: int, into: Any) -> None:
+    """Weigh ``taps`` stretches of the flat picture, from ``start`` and ``stride`` apart, into one."""
+    n = len(into)
     for k in range(0, taps, 2):
-        one = picture[top + k, left:right]
+        at = start + k * stride
+        one = picture[at : at + n]
         if k + 1 < taps:
-            _blend(into, one, picture[top + k + 1, left:right], weights[k], weights[k + 1], k > 0)
+            _blend(into, one, picture[at + stride : at + stride + n], weights[k], weights[k + 1], k > 0)
         else:
             _blend(into, one, one, weights[k], ZERO, k > 0)
 
@@ -114,13 +181,19 @@ def _mix_rows(picture: Any, top: int, left: int, right: int, weights: Any, taps:
 def _mix_columns(buffer: Any, first: Any, weights: Any, taps: int, channels: int, x: Any, at: int) -> None:
     """Weigh ``taps`` pixels of the row in the buffer into each of the S pixels of x (C, S · S) from ``at``."""
     size = len(first)
-    if channels == 3 and taps == 2:
+    if channels == 3 and taps in (2, 4):  # the usual crop of a photograph
         red, green, blue = x[0, at : at + size], x[1, at : at + size], x[2, at : at + size]
         for out in range(size):
             j, one, two = 3 * first[out], weights[out, 0], weights[out, 1]
-            red[out] = one * buffer[j] + two * buffer[j + 3]
-            green[out] = one * buffer[j + 1] + two * buffer[j + 4]
-            blue[out] = one * buffer[j + 2] + two * buffer[j + 5]
+            r = one * buffer[j] + two * buffer[j + 3]
+            g = one * buffer[j + 1] + two * buffer[j + 4]
+            b = one * buffer[j + 2] + two * buffer[j + 5]
+            if taps == 4:
+                one, two = weights[out, 2], weights[out, 3]
+                r += one * buffer[j + 6] + two * buffer[j + 9]
+                g += one * buffer[j + 7] + two * buffer[j + 10]
+                b += one * buffer[j + 8] + two * buffer[j + 11]
+            red[out], green[out], blue[out] = r, g, b
         return
     for c in range(channels):
         row = x[c, at : at + size]
@@ -133,16 +206,17 @@ def _mix_columns(buffer: Any, first: Any, weights: Any, taps: int, channels: int
 
 @_jit
 def _resize_rows(
-    picture: Any, row: int, last: int, channels: int,
+    picture: Any, corner: int, stride: int, row: int, last: int, channels: int,
     rows_from: Any, row_weights: Any, row_taps: int, columns_from: Any, column_weights: Any, column_taps: int,
     clamp: bool, buffer: Any, x: Any,
 ) -> None:  # fmt: skip
-    """Fill rows ``row`` to ``last`` of x (C, S · S) from the window of the picture (rows, columns · C)."""
+    """Fill rows ``row`` to ``last`` of x (C, S · S) from the flat picture, whose window begins at ``corner``."""
     size = len(columns_from)
     left = columns_from.min() * channels
     right = (columns_from.max() + column_taps) * channels
     for out in range(row, last):
-        _mix_rows(picture, rows_from[out], left, right, row_weights[out], row_taps, buffer[left:])
+        start = corner + rows_from[out] * stride + left
+        _mix_rows(picture, start, stride, row_weights[out], row_taps, buffer[left:right])
         _mix_columns(buffer, columns_from, column_weights, column_taps, channels, x, out * size)
     if clamp:
         for c in range(channels):
@@ -210,8 +284,8 @@ def _turn_hue(red: Any, green: Any, blue: Any, sixths: Any) -> None:
     """Turn the HSV hue: with hue h in sixths, red is value - chroma · (1 - clamp(|h - 3| - 1)), and so on."""
     for p in range(len(red)):
         r, g, b = red[p], green[p], blue[p]
-        value = max(r, max(g, b))
-        chroma = value - min(r, min(g, b))
+        value = max(r, g, b)
+        chroma = value - min(r, g, b)
         part = g - b if value == r else (b - r + TWO * chroma if value == g else r - g + FOUR * chroma)
         hue = part / max(chroma, TINY) + sixths
         hue = hue + SIX if hue < ZERO else hue
@@ -252,7 +326,7 @@ def _steps(x: Any, lo: int, hi: int, order: Any, factors: Any, begin: int, end: 
         if step < 0:
             continue
         factor = factors[step]
-        if step == BRIGHTNESS or step == CONTRAST:  # noqa: PLR1714  (numba compares numbers faster than it searches)
+        if step in (BRIGHTNESS, CONTRAST):
             offset = (ONE - factor) * level if step == CONTRAST else (factor if add else ZERO)
             for c in range(len(x)):
                 _scale(x[c, lo:hi], ONE if add and step == BRIGHTNESS else factor, offset)
@@ -354,7 +428,7 @@ def _blur(plane: Any, size: int, radius: int, weights: Any, padded: Any) -> None
 @_jit
 def _gauss(sigma: float, most: int, weights: Any) -> int:
     """Fill the one-sided weights and return their radius: 3.5 sigma, beyond which lie 0.05 % of the mass."""
-    radius = min(most, int(math.ceil(3.5 * sigma)))
+    radius = min(most, math.ceil(3.5 * sigma))
     total = 1.0
     for k in range(1, radius + 1):
         total += 2 * math.exp(-0.5 * (k / sigma) ** 2)
@@ -397,7 +471,7 @@ def _write(x: Any, lo: int, hi: int, scale: Any, offset: Any, channels_last: boo
 
 @_jit
 def _erase(box: Any, size: int, channels: int, channels_last: bool, view: Any) -> None:
-    top, left, height, width = box
+    top, left, height, width = box[0], box[1], box[2], box[3]
     for row in range(top, top + height):
         for column in range(left, left + width):
             for c in range(channels):
@@ -409,123 +483,126 @@ def _erase(box: Any, size: int, channels: int, channels_last: bool, view: Any) -
 
 
 @_jit
-def make(
-    start: int, stop: int, address: Any, item: int, sizes: Any, channels: int, size: int,
-    box: Any, window: Any, cubic: bool, hflip: Any, vflip: Any, reach: Any,
-    moves: bool, move: Any, reflect: bool, fill: Any,
-    order: Any, factors: Any, add: bool, use_matrix: bool, matrix: Any, offset: Any, slope: Any, probe: Any,
-    gray: Any, sigma: Any, radius: int, solarize: Any, threshold: Any, erase: Any,
-    scale: Any, shift: Any, channels_last: bool, views: Any,
+def _resize_picture(
+    i: int, row: int, last: int, pictures: Any, crop: Any,
+    rows_from: Any, row_weights: Any, row_taps: int, columns_from: Any, column_weights: Any, column_taps: int,
+    buffer: Any, x: Any,
 ) -> None:  # fmt: skip
-    """Make the views ``start`` to ``stop`` of a batch; all arguments but the first two are shared by all threads.
+    stride = pictures.sizes[i, 1] * pictures.channels
+    corner = crop.window[i, 0] * stride + crop.window[i, 1] * pictures.channels
+    where, shape = _at(pictures.address[i]), (pictures.sizes[i, 0] * stride,)
+    if pictures.item == 1:
+        _resize_rows(
+            carray(where, shape, np.uint8), corner, stride, row, last, pictures.channels,
+            rows_from, row_weights, row_taps, columns_from, column_weights, column_taps, crop.cubic, buffer, x,
+        )  # fmt: skip
+    else:
+        _resize_rows(
+            carray(where, shape, np.uint16), corner, stride, row, last, pictures.channels,
+            rows_from, row_weights, row_taps, columns_from, column_weights, column_taps, crop.cubic, buffer, x,
+        )  # fmt: skip
+
+
+@_jit
+def _level_part(x: Any, lo: int, hi: int, i: int, color: Any, middle: int) -> Any:
+    """Take the steps before the contrast and return the tile's part of the sum that gives the grey level."""
+    total = ZERO
+    if color.as_matrix:
+        for c in range(len(x)):
+            total += color.probe[i, c] * x[c, lo:hi].sum()
+    elif middle < 4:
+        _steps(x, lo, hi, color.order[i], color.factors[i], 0, middle, ZERO, color.add)
+        total = _gray_sum(x, lo, hi)
+    return total
+
+
+@_jit
+def _color_rest(x: Any, lo: int, hi: int, i: int, color: Any, middle: int, level: Any, bias: Any, spare: Any) -> None:
+    """Take the contrast and the steps after it, or all steps when there is no contrast; then grey."""
+    if color.as_matrix:
+        channels = len(x)
+        for c in range(channels):
+            bias[c] = color.offset[i, c] + color.slope[i, c] * (level + color.probe[i, channels])
+        _through_matrix(x, lo, hi, color.matrix[i], bias, spare)
+    else:
+        begin = middle if middle < 4 else 0
+        _steps(x, lo, hi, color.order[i], color.factors[i], begin, 4, level, color.add)
+    if color.gray[i]:
+        _gray_away(x[0, lo:hi], x[1, lo:hi], x[2, lo:hi])
+
+
+@_jit
+def _finish(x: Any, lo: int, hi: int, i: int, finish: Any, view: Any) -> None:
+    if finish.solarize[i]:
+        for c in range(len(x)):
+            _invert(x[c, lo:hi], finish.threshold)
+    _write(x, lo, hi, finish.scale, finish.shift, finish.channels_last, view)
+
+
+def _make(
+    start: int, stop: int, pictures: Pictures, crop: Crop, move: Move, color: Color, finish: Finish, views: Any
+) -> None:
+    """Make the views ``start`` to ``stop`` (exclusive) of a batch; all threads share the other arguments.
 
     Args:
         start: first picture.
         stop: one beyond the last picture.
-        address: (N,) int64, where each picture (H, W, C) lies in memory, contiguous.
-        item: bytes of a value, 1 or 2.
-        sizes: (N, 2) int64.
-        channels: C.
-        size: S.
-        box: (N, 4) float64 of the plan.
-        window: (N, 4) int64 of the plan.
-        cubic: bicubic instead of bilinear.
-        hflip: (N,) bool.
-        vflip: (N,) bool.
-        reach: (2,) int64, room for the taps of one output pixel and for the values of one row.
-        moves: whether to look the views up through ``move``.
-        move: (N, 4) float64, angle in radians, right, down, zoom.
-        reflect: border of the move.
-        fill: float32, border of the move when not reflected.
-        order: (N, 4) int64 of the plan.
-        factors: (N, 4) float32 of the plan.
-        add: brightness is added.
-        use_matrix: colour by one matrix instead of the steps in order.
-        matrix: (N, C, C) float32; (0, 0, 0) without.
-        offset: (N, C) float32.
-        slope: (N, C) float32, times the grey level under the contrast, added to the offset.
-        probe: (N, C + 1) float32, the weights that give that level from the mean colour and 1.
-        gray: (N,) bool.
-        sigma: (N,) float64.
-        radius: half the blur's kernel.
-        solarize: (N,) bool.
-        threshold: float32.
-        erase: (N, 4) int64.
-        scale: (C,) float32, 1 / std.
-        shift: (C,) float32, -mean / std.
-        channels_last: layout of ``views``.
+        pictures: where they lie.
+        crop: what to resize.
+        move: how to shift and turn.
+        color: how to jitter.
+        finish: how to blur, solarise, normalise, erase and lay out.
         views: (N, C · S · S) float32, written.
     """
+    channels, size = pictures.channels, crop.size
     pixels, rows = size * size, max(1, TILE // size)
     x = np.empty((channels, pixels), np.float32)
-    source = np.empty((channels, pixels if moves else 0), np.float32)
-    buffer = np.empty(reach[1], np.float32)
+    source = np.empty((channels, pixels if move.on else 0), np.float32)
+    into = source if move.on else x
+    buffer = np.empty(crop.row, np.float32)
     rows_from, columns_from = np.empty(size, np.int64), np.empty(size, np.int64)
-    row_weights, column_weights = np.empty((size, reach[0]), np.float32), np.empty((size, reach[0]), np.float32)
-    padded = np.empty((size + 2 * radius) * size, np.float32)
-    weights = np.empty(radius + 1, np.float32)
+    row_weights, column_weights = np.empty((size, crop.taps), np.float32), np.empty((size, crop.taps), np.float32)
+    padded = np.empty((size + 2 * finish.radius) * size, np.float32)
+    weights = np.empty(finish.radius + 1, np.float32)
     bias, spare = np.empty(channels, np.float32), np.empty(channels, np.float32)
-    unit = np.float32(1 / 255 if item == 1 else 1 / 65535)
+    unit = np.float32(1 / 255 if pictures.item == 1 else 1 / 65535)
     for i in range(start, stop):
-        y0, x0, y1, x1 = window[i, 0], window[i, 1], window[i, 2], window[i, 3]
-        row_taps = _taps(box[i, 0] - y0, box[i, 2], y1 - y0, cubic, vflip[i], rows_from, row_weights)
-        column_taps = _taps(box[i, 1] - x0, box[i, 3], x1 - x0, cubic, hflip[i], columns_from, column_weights)
+        y0, x0, y1, x1 = crop.window[i, 0], crop.window[i, 1], crop.window[i, 2], crop.window[i, 3]
+        top, left, height, width = crop.box[i, 0], crop.box[i, 1], crop.box[i, 2], crop.box[i, 3]
+        row_taps = _taps(top - y0, height, y1 - y0, crop.cubic, crop.vflip[i], rows_from, row_weights)
+        column_taps = _taps(left - x0, width, x1 - x0, crop.cubic, crop.hflip[i], columns_from, column_weights)
         row_weights[:, :row_taps] *= unit
-        middle = 0
-        while middle < 4 and order[i, middle] != CONTRAST:
+        middle = 0  # the place of the contrast in the order
+        while middle < 4 and color.order[i, middle] != CONTRAST:
             middle += 1
-        first = 0 if use_matrix else (middle if middle < 4 else 0)
-        total = ZERO
-        into = source if moves else x
-        for again in range(2 if moves else 1):
+        level = ZERO
+        for row in range(0, size, rows):
+            last = min(row + rows, size)
+            _resize_picture(
+                i, row, last, pictures, crop,
+                rows_from, row_weights, row_taps, columns_from, column_weights, column_taps, buffer, into,
+            )  # fmt: skip
+            if not move.on:
+                level += _level_part(x, row * size, last * size, i, color, middle)
+        if move.on:
             for row in range(0, size, rows):
                 last = min(row + rows, size)
-                lo, hi = row * size, last * size
-                if again == 1:
-                    _move_rows(source, move[i], reflect, fill, row, last, size, x)
-                elif item == 1:
-                    bytes_ = carray(_at(address[i]), (sizes[i, 0], sizes[i, 1] * channels), np.uint8)
-                    _resize_rows(
-                        bytes_[y0:y1, x0 * channels : x1 * channels], row, last, channels, rows_from, row_weights,
-                        row_taps, columns_from, column_weights, column_taps, cubic, buffer, into,
-                    )  # fmt: skip
-                else:
-                    words = carray(_at(address[i]), (sizes[i, 0], sizes[i, 1] * channels), np.uint16)
-                    _resize_rows(
-                        words[y0:y1, x0 * channels : x1 * channels], row, last, channels, rows_from, row_weights,
-                        row_taps, columns_from, column_weights, column_taps, cubic, buffer, into,
-                    )  # fmt: skip
-                if moves and again == 0:
-                    continue
-                if use_matrix:
-                    for c in range(channels):
-                        total += probe[i, c] * x[c, lo:hi].sum()
-                elif middle < 4:
-                    _steps(x, lo, hi, order[i], factors[i], 0, first, ZERO, add)
-                    total += _gray_sum(x, lo, hi)
-        level = total / np.float32(pixels)
-        if use_matrix:
-            bias[:] = offset[i] + slope[i] * (level + probe[i, channels])
-        blurred = sigma[i] > 0
-        for lo in range(0, pixels, rows * size):
-            hi = min(lo + rows * size, pixels)
-            if use_matrix:
-                _through_matrix(x, lo, hi, matrix[i], bias, spare)
-            else:
-                _steps(x, lo, hi, order[i], factors[i], first, 4, level, add)
-            if gray[i]:
-                _gray_away(x[0, lo:hi], x[1, lo:hi], x[2, lo:hi])
+                _move_rows(source, move.values[i], move.reflect, move.fill, row, last, size, x)
+                level += _level_part(x, row * size, last * size, i, color, middle)
+        level /= np.float32(pixels)
+        blurred = finish.sigma[i] > 0
+        for row in range(0, size, rows):
+            lo, hi = row * size, min(row + rows, size) * size
+            _color_rest(x, lo, hi, i, color, middle, level, bias, spare)
             if not blurred:
-                if solarize[i]:
-                    for c in range(channels):
-                        _invert(x[c, lo:hi], threshold)
-                _write(x, lo, hi, scale, shift, channels_last, views[i])
+                _finish(x, lo, hi, i, finish, views[i])
         if blurred:
-            wide = _gauss(sigma[i], radius, weights)
+            radius = _gauss(finish.sigma[i], finish.radius, weights)
             for c in range(channels):
-                _blur(x[c], size, wide, weights, padded)
-                if solarize[i]:
-                    _invert(x[c], threshold)
-            _write(x, 0, pixels, scale, shift, channels_last, views[i])
-        if erase[i, 2] > 0:
-            _erase((erase[i, 0], erase[i, 1], erase[i, 2], erase[i, 3]), size, channels, channels_last, views[i])
+                _blur(x[c], size, radius, weights, padded)
+            _finish(x, 0, pixels, i, finish, views[i])
+        if finish.erase[i, 2] > 0:
+            _erase(finish.erase[i], size, channels, finish.channels_last, views[i])
+
+
+make: Any = njit(nogil=True, fastmath=True, error_model="numpy", cache=True)(_make)

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.views.plan import BRIGHTNESS, CONTRAST, HUE, SATURATION, Plan
-from nearfar.views.reference import GRAY, hue_matrix
+from nearfar.views.reference import GRAY
 
 __all__ = ["ColorMaps", "compose"]
+
+_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])  # NTSC
 
 
 class ColorMaps(NamedTuple):
@@ -38,22 +40,52 @@ def compose(plan: Plan) -> ColorMaps:
     n, c = (len(plan), plan.channels) if plan.view.color == "matrix" else (0, 0)
     gray = np.array(GRAY) if c == 3 else np.full(c, 1 / max(c, 1))
     maps = ColorMaps(np.tile(np.eye(c), (n, 1, 1)), np.zeros((n, c)), np.zeros((n, c)), np.zeros((n, c + 1)))
-    for i in range(n):
-        for step in plan.order[i]:
-            _append(maps, i, int(step), float(plan.factors[i, step]), gray, plan.view.brightness_mode == "add")
+    for place in range(4 if n else 0):
+        for step in (BRIGHTNESS, CONTRAST, SATURATION, HUE):
+            rows = np.flatnonzero(plan.order[:, place] == step)
+            _append(maps, rows, step, plan.factors[rows, step], gray, plan.view.brightness_mode == "add")
     return maps
 
 
-def _append(maps: ColorMaps, i: int, step: int, factor: float, gray: NDArray[np.float64], add: bool) -> None:
+def _append(
+    maps: ColorMaps,
+    rows: NDArray[np.int64],
+    step: int,
+    factor: NDArray[np.float64],
+    gray: NDArray[np.float64],
+    add: bool,
+) -> None:
+    """Let the maps of these rows be followed by one step."""
     matrix, offset, slope, probe = maps
     if step == BRIGHTNESS and add:
-        offset[i] += factor
-    elif step in (BRIGHTNESS, CONTRAST):
-        if step == CONTRAST:  # seen from the colours that come in: gray · (matrix x + offset)
-            probe[i, :-1], probe[i, -1] = gray @ matrix[i], gray @ offset[i]
-            slope[i] = 1 - factor
-        for part in (matrix, offset) if step == CONTRAST else (matrix, offset, slope):
-            part[i] *= factor
-    elif step in (SATURATION, HUE):
-        turn = np.eye(3) * factor + (1 - factor) * gray if step == SATURATION else hue_matrix(factor)
-        matrix[i], offset[i], slope[i] = turn @ matrix[i], turn @ offset[i], turn @ slope[i]
+        offset[rows] += factor[:, None]
+    elif step == BRIGHTNESS:
+        matrix[rows] *= factor[:, None, None]
+        offset[rows] *= factor[:, None]
+        slope[rows] *= factor[:, None]
+    elif step == CONTRAST:  # blends with gray · (matrix x + offset), which the mean colour gives
+        probe[rows] = np.column_stack([gray @ matrix[rows], offset[rows] @ gray])
+        matrix[rows] *= factor[:, None, None]
+        offset[rows] *= factor[:, None]
+        slope[rows] = 1 - factor[:, None]
+    else:
+        turn = _hue_matrices(factor) if step == HUE else _saturation_matrices(factor, gray)
+        matrix[rows] = turn @ matrix[rows]
+        offset[rows] = (turn @ offset[rows, :, None])[..., 0]
+        slope[rows] = (turn @ slope[rows, :, None])[..., 0]
+
+
+def _saturation_matrices(factor: NDArray[np.float64], gray: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, C, C): blends with the grey colour."""
+    factor = factor[:, None, None]
+    return factor * np.eye(len(gray)) + (1 - factor) * gray
+
+
+def _hue_matrices(turns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (n, 3, 3): rotations of the colour plane of YIQ."""
+    plane = np.zeros((len(turns), 3, 3))
+    plane[:, 0, 0] = 1
+    plane[:, 1, 1] = plane[:, 2, 2] = np.cos(2 * np.pi * turns)
+    plane[:, 2, 1] = np.sin(2 * np.pi * turns)
+    plane[:, 1, 2] = -plane[:, 2, 1]
+    return np.asarray(np.linalg.inv(_YIQ) @ plane @ _YIQ)

@@ -21,7 +21,7 @@ from nearfar.views.plan import BRIGHTNESS, CONTRAST, HUE, SATURATION, Plan
 __all__ = ["run"]
 
 GRAY = (0.2989, 0.587, 0.114)  # ITU-R BT.601, as torchvision and Pillow round it
-_YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))  # NTSC, as OpenCV and kornia use it
+_YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))  # NTSC
 
 
 def run(plan: Plan, images: Sequence[NDArray[np.generic]] | NDArray[np.generic] | Tensor) -> Tensor:
@@ -166,37 +166,26 @@ def _turn_hue(x: Tensor, turns: float) -> Tensor:
 
 
 def _color_matrix(plan: Plan, i: int, x: Tensor) -> Tensor:
-    """Compose the jitter as one affine map of the colours, clamped once."""
-    matrix, offset = color_matrix(plan, i, x.mean((1, 2)).double().cpu().numpy())
-    flat = x.new_tensor(matrix) @ x.flatten(1) + x.new_tensor(offset)[:, None]
-    return flat.view_as(x).clamp(0, 1)
-
-
-def color_matrix(plan: Plan, i: int, mean_C: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return (C, C) and (C,): the jitter of picture ``i``, of mean colour ``mean_C``, as x -> matrix x + offset."""
-    c = len(mean_C)
-    gray = np.array(GRAY) if c == 3 else np.full(c, 1 / c)
-    matrix, offset = np.eye(c), np.zeros(c)
+    """The jitter without its inner clamps, hue as a rotation in YIQ: an affine map of the colours, clamped once."""
     for step in plan.order[i]:
-        factor = plan.factors[i, step]
-        if step == BRIGHTNESS and plan.view.brightness_mode == "add":
-            offset = offset + factor
-        elif step == BRIGHTNESS:
-            matrix, offset = matrix * factor, offset * factor
+        factor = float(plan.factors[i, step])
+        if step == BRIGHTNESS:
+            x = x + factor if plan.view.brightness_mode == "add" else x * factor
         elif step == CONTRAST:
-            level = gray @ (matrix @ mean_C + offset)
-            matrix, offset = matrix * factor, offset * factor + level * (1 - factor)
-        elif step in (SATURATION, HUE):
-            turn = np.eye(c) * factor + (1 - factor) * gray if step == SATURATION else hue_matrix(factor)
-            matrix, offset = turn @ matrix, turn @ offset
-    return matrix, offset
+            x = x * factor + _gray(x).mean() * (1 - factor)
+        elif step == SATURATION:
+            x = x * factor + _gray(x) * (1 - factor)
+        elif step == HUE:
+            x = torch.einsum("ij,jhw->ihw", _hue_matrix(factor).to(x), x)
+    return x.clamp(0, 1)
 
 
-def hue_matrix(turns: float) -> NDArray[np.float64]:
-    """Return (3, 3): a rotation of the colour plane of YIQ."""
+def _hue_matrix(turns: float) -> Tensor:
+    """(3, 3): a rotation of the colour plane of YIQ."""
     cos, sin = math.cos(2 * math.pi * turns), math.sin(2 * math.pi * turns)
-    yiq = np.array(_YIQ)
-    return np.asarray(np.linalg.inv(yiq) @ np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]]) @ yiq)
+    turn = torch.tensor([[1, 0, 0], [0, cos, -sin], [0, sin, cos]], dtype=torch.float64)
+    yiq = torch.tensor(_YIQ, dtype=torch.float64)
+    return yiq.inverse() @ turn @ yiq
 
 
 def _blur(x: Tensor, kernel: int, sigma: float) -> Tensor:
