@@ -9,8 +9,9 @@ from nearfar.data.batch import Batch, Views, concat
 from nearfar.data.decode import DecodedSource, decode_all
 from nearfar.data.images import FileSource, open_images, open_splits
 from nearfar.data.loader import Loader, MakeViews
-from nearfar.data.order import Balanced, Order, Sequential, Shuffled
+from nearfar.data.order import Balanced, Nearby, Order, Sequential, Shuffled
 from nearfar.data.picture import Kind, read_picture
+from nearfar.data.shards import PackedSource, open_shards
 from nearfar.data.skipped import MOST_BROKEN, Skipped, check_skipped, write_skipped
 from nearfar.data.source import BulkSource, ItemError, Joined, Source, Subset, relabel, take
 from nearfar.data.splits import hold_out, hold_out_rows
@@ -30,7 +31,9 @@ __all__ = [
     "Kind",
     "Loader",
     "MakeViews",
+    "Nearby",
     "Order",
+    "PackedSource",
     "Sequential",
     "Shuffled",
     "Skipped",
@@ -43,6 +46,7 @@ __all__ = [
     "hold_out",
     "hold_out_rows",
     "open_images",
+    "open_shards",
     "open_splits",
     "read_picture",
     "relabel",

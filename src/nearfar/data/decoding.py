@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nearfar.data.images import FileSource
 from nearfar.data.loader import cpu_count
 from nearfar.data.picture import resize_shorter
+from nearfar.data.shards import PackedSource
 from nearfar.data.skipped import Skipped
 from nearfar.data.source import Source, digest, origin
 from nearfar.errors import DataError
@@ -41,7 +42,7 @@ class Resized:
     def read(self, index: int) -> NDArray[Any]:
         """Return one (H, W, C) image."""
         base, row = origin(self.source, index)
-        if isinstance(base, FileSource):
+        if isinstance(base, FileSource | PackedSource):
             return base.read(row, side=self.side)
         return resize_shorter(base.read(row), self.side)
 

@@ -14,8 +14,10 @@ from nearfar.data.array_files import ARRAY_FILES, open_array_file
 from nearfar.data.arrays import ArraySource
 from nearfar.data.folder import Row, list_folder, split_name
 from nearfar.data.labels import class_order, encode_labels
-from nearfar.data.manifest import MANIFESTS, read_manifest
+from nearfar.data.manifest import MANIFESTS, parquet_columns, read_manifest
+from nearfar.data.parquet_shard import holds_images
 from nearfar.data.picture import SUFFIXES, Kind, file_kind, read_picture
+from nearfar.data.shards import SHARDS, find_shards, open_shards
 from nearfar.data.source import Joined, Source, check_source, digest
 from nearfar.data.torch_dataset import DatasetSource
 from nearfar.errors import DataError, require
@@ -74,8 +76,9 @@ def open_images(data: Any, *, split: str | None = None, channels: int | None = N
     Args:
         data: a folder (nested folders are classes, flat is unlabelled; top folders ``train``, ``val`` and ``test`` are
             splits; see `list_folder`), one image file, a manifest (``.csv``, ``.tsv``, ``.parquet``; see
-            `read_manifest`), an array file (``.npy``, ``.npz``; see `open_array_file`), an array, a map-style torch
-            data set, or a source, which is returned as it is.
+            `read_manifest`), an array file (``.npy``, ``.npz``; see `open_array_file`), shards (``.tar`` in
+            WebDataset's layout or ``.parquet`` with the images in it: one, a folder of them, or a URL of either; see
+            `open_shards`), an array, a map-style torch data set, or a source, which is returned as it is.
         split: read only this split; all of them when absent.
         channels: bring every image to this many channels (1 and 3 are converted to each other). When absent, the
             largest number among 512 files spread evenly over all, so that a folder of grey and colour files is read
@@ -111,6 +114,12 @@ def open_splits(data: Any, *, channels: int | None = None, only: str | None = No
     Raises:
         DataError: as for `open_images`.
     """
+    if isinstance(data, str) and "://" in data:
+        shards = find_shards(data)
+        fix = "other files are read from local folders only"
+        require(bool(shards), data, "DATA", "a URL of .tar or .parquet files, or of a folder of them", "none", fix,
+                error=DataError)  # fmt: skip
+        return open_shards(shards, channels=channels)
     if isinstance(data, str | os.PathLike):
         return _open_path(Path(data), channels, only)
     require(channels is None or channels >= 1, _who(data), "channels", ">= 1", channels, error=DataError)
@@ -138,14 +147,27 @@ def _open_path(path: Path, channels: int | None, only: str | None) -> dict[str, 
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
     require(is_folder or is_file, str(path), "DATA", "an existing folder or file", "neither", fix, error=DataError)
     if is_folder:
+        shards = find_shards(str(path))
+        if shards and not _has_images(path):
+            return open_shards(shards, channels=channels)
         return _from_rows(path, list_folder(path), channels)
+    if suffix == ".tar" or (suffix == ".parquet" and holds_images(parquet_columns(path))):
+        return open_shards([str(path)], channels=channels)
     if suffix in MANIFESTS:
         return _from_rows(path, read_manifest(path), channels)
     if suffix in ARRAY_FILES:
         return {name: _checked(part, channels) for name, part in open_array_file(path, only=only).items()}
-    known = ", ".join(sorted(SUFFIXES | MANIFESTS | ARRAY_FILES))
+    known = ", ".join(sorted(SUFFIXES | MANIFESTS | ARRAY_FILES | SHARDS))
     require(suffix in SUFFIXES, str(path), "a file's ending", f"one of {known}", repr(suffix), error=DataError)
     return _from_rows(path, [Row(path.name, str(path), None, None)], channels)
+
+
+def _has_images(path: Path) -> bool:
+    """Whether a folder with shards in it is a folder of images all the same."""
+    try:
+        return bool(list_folder(path))
+    except DataError:
+        return False
 
 
 def _from_rows(path: Path, rows: list[Row], channels: int | None) -> dict[str, Source]:

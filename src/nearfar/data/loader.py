@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nearfar.data.batch import Batch, Views
-from nearfar.data.order import Balanced, Order, Sequential, Shuffled
+from nearfar.data.order import Balanced, Nearby, Order, Sequential, Shuffled
 from nearfar.data.skipped import MOST_BROKEN, Skipped, check_skipped
 from nearfar.data.source import Source, read_many
 from nearfar.errors import DataError, RunError, require
@@ -58,6 +58,8 @@ class Loader:
         drop_last: leave the last, smaller batch out.
         per_class: with a number M, every batch of all ranks together holds M items of each of its classes
             (see `Balanced`); needs ``shuffle``.
+        buffer: shuffle only nearby, as with a buffer of this many rows (see `Nearby`), for sources that are slow to
+            jump about in.
         threads: that make batches; 0 makes them in the caller's thread. The number of cores when absent, at most 8.
         prefetch: batches ready or in the making beyond the one handed out; at least ``threads``.
         rank: r.
@@ -90,6 +92,7 @@ class Loader:
         shuffle: bool = True,
         drop_last: bool = True,
         per_class: int | None = None,
+        buffer: int | None = None,
         threads: int | None = None,
         prefetch: int = 2,
         rank: int = 0,
@@ -112,7 +115,9 @@ class Loader:
         self.threads = min(8, cpu_count()) if threads is None else threads
         self.prefetch = max(prefetch, self.threads)
         self.pin_memory = torch.cuda.is_available() if pin_memory is None else pin_memory
-        self._order = self._make_order(per_class)
+        require(buffer is None or (buffer >= 1 and per_class is None), "Loader", "buffer", ">= 1, without per_class",
+                buffer)  # fmt: skip
+        self._order = self._make_order(per_class, buffer)
         self.epoch = 0
         self.waited = 0.0
         self._began: float | None = None
@@ -121,7 +126,7 @@ class Loader:
         self._broken: dict[int, Skipped] = {}
         self._lock = threading.Lock()
 
-    def _make_order(self, per_class: int | None) -> Order:
+    def _make_order(self, per_class: int | None, buffer: int | None) -> Order:
         count, size = len(self.source), self.batch_size * self.world_size
         if not self.shuffle:
             return Sequential(count)
@@ -130,6 +135,8 @@ class Loader:
         fix = f"use a batch size of {max(1, count // self.world_size)} or less"
         who = "batch_size" if self.world_size == 1 else f"batch_size x {self.world_size} ranks"
         require(size <= count, "Loader", who, f"<= the {count} items", size, fix, error=DataError)
+        if buffer is not None:
+            return Nearby(count, buffer=buffer, seed=self.seed)
         if per_class is None:
             return Shuffled(count, seed=self.seed)
         return Balanced(self.source.labels, per_class=per_class, batch_size=size, seed=self.seed)

@@ -11,7 +11,7 @@ from typing import Any
 from nearfar.data.folder import Row, split_name
 from nearfar.errors import DataError, nearest, require
 
-__all__ = ["MANIFESTS", "read_manifest"]
+__all__ = ["MANIFESTS", "parquet_columns", "read_manifest"]
 
 MANIFESTS = frozenset({".csv", ".tsv", ".parquet"})
 """The endings of manifests, in lower case."""
@@ -67,13 +67,29 @@ def _read_csv(manifest: Path) -> dict[str, Sequence[Any]]:
     return {name: [row[header.index(name)] for row in table] for name in _COLUMNS if name in header}
 
 
-def _read_parquet(manifest: Path) -> dict[str, Sequence[Any]]:
+def parquet_columns(path: Path) -> list[str]:
+    """Return the names of a Parquet file's columns.
+
+    Raises:
+        DataError: when it is none.
+    """
     import pyarrow
     import pyarrow.parquet
 
     try:
-        header = pyarrow.parquet.read_schema(manifest).names
-        _check_header(manifest, header)
+        return list(pyarrow.parquet.read_schema(path).names)
+    except (OSError, pyarrow.ArrowException) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{path}: cannot be read as Parquet ({reason})") from None
+
+
+def _read_parquet(manifest: Path) -> dict[str, Sequence[Any]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    header = parquet_columns(manifest)
+    _check_header(manifest, header)
+    try:
         table = pyarrow.parquet.read_table(manifest, columns=[name for name in _COLUMNS if name in header])
     except (OSError, pyarrow.ArrowException) as error:
         reason = str(error).partition("\n")[0]

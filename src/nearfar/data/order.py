@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nearfar.errors import DataError, require
 
-__all__ = ["Balanced", "Order", "Sequential", "Shuffled"]
+__all__ = ["Balanced", "Nearby", "Order", "Sequential", "Shuffled"]
 
 _ORDER = 1
 """Last number of the seed, so that no order shares its random numbers with a batch's views."""
@@ -53,6 +53,35 @@ class Shuffled:
     def rows(self, epoch: int) -> NDArray[np.int64]:
         """Return a permutation of 0 .. N - 1."""
         return np.random.default_rng([self.seed, epoch, 0, 0, _ORDER]).permutation(self.count)
+
+
+class Nearby:
+    """Every row once, shuffled so that rows visited soon after each other lie in few places of the storage.
+
+    Blocks of ``buffer / 16`` neighbouring rows are put in a random order; then each row moves back by a random number
+    of places below ``buffer``, as in a shuffle buffer of that many rows. For data that is slow to jump about in:
+    shards read over a network, Parquet row groups.
+
+    Args:
+        count: N.
+        buffer: how far a row may move.
+        seed: of the draws.
+    """
+
+    def __init__(self, count: int, *, buffer: int, seed: int) -> None:
+        self.count, self.buffer, self.seed = count, buffer, seed
+
+    def __len__(self) -> int:
+        return self.count
+
+    def rows(self, epoch: int) -> NDArray[np.int64]:
+        """Return a permutation of 0 .. N - 1."""
+        rng = np.random.default_rng([self.seed, epoch, 0, 0, _ORDER])
+        size = max(1, self.buffer // 16)
+        starts = rng.permutation(np.arange(0, self.count, size))
+        rows = (starts[:, None] + np.arange(size)).reshape(-1)
+        rows = rows[rows < self.count]
+        return rows[np.argsort(np.arange(self.count) + rng.random(self.count) * self.buffer, kind="stable")]
 
 
 class Balanced:

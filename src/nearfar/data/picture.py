@@ -16,6 +16,7 @@ Size
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -47,38 +48,42 @@ class Kind(NamedTuple):
     bits: int
 
 
-def read_picture(path: Path | str, *, kind: Kind | None = None, side: int | None = None) -> NDArray[Any]:
+def read_picture(
+    file: Path | str | bytes, *, kind: Kind | None = None, side: int | None = None, name: str | None = None
+) -> NDArray[Any]:
     """Decode one image file.
 
     Args:
-        path: the file.
+        file: its path, or its content.
         kind: what to bring it to; as the file is when absent.
         side: when the shorter side is longer than this many pixels, the image is resized to it. Large JPEGs are
             decoded at a reduced scale (the DCT's) not below it.
+        name: what stands first in the error; the path when absent.
 
     Returns:
         (H, W, C) uint8 or uint16.
 
     Raises:
-        ItemError: ``PATH: cannot be read (reason)`` when the file is missing, empty, truncated, no image, or of
+        ItemError: ``NAME: cannot be read (reason)`` when the file is missing, empty, truncated, no image, or of
             another kind.
     """
     from PIL import Image, UnidentifiedImageError
 
+    who = name or (str(file) if isinstance(file, Path | str) else "image")
     try:
-        with Image.open(path) as image:
+        with Image.open(_openable(file)) as image:
             if side is not None and image.format == "JPEG" and min(image.size) >= 2 * side:
                 image.draft(None, (side, side))
             return picture_array(image, kind=kind, side=side)
     except MemoryError:
         raise
     except UnidentifiedImageError:
-        raise ItemError(str(path), _why_no_image(path)) from None
+        raise ItemError(who, _why_no_image(file)) from None
     except OSError as error:
-        raise ItemError(str(path), error.strerror or str(error) or type(error).__name__) from None
+        raise ItemError(who, error.strerror or str(error) or type(error).__name__) from None
     # Pillow's plugins raise errors of many other kinds (SyntaxError, struct.error, ...) on broken files.
     except Exception as error:
-        raise ItemError(str(path), str(error) or type(error).__name__) from None
+        raise ItemError(who, str(error) or type(error).__name__) from None
 
 
 def picture_array(image: Image, *, kind: Kind | None = None, side: int | None = None) -> NDArray[Any]:
@@ -99,12 +104,12 @@ def picture_array(image: Image, *, kind: Kind | None = None, side: int | None = 
     return array if side is None else resize_shorter(array, side)
 
 
-def file_kind(path: Path | str) -> Kind | None:
+def file_kind(file: Path | str | bytes) -> Kind | None:
     """Return a file's kind from its header alone; ``None`` when the header cannot be read."""
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with Image.open(_openable(file)) as image:
             pages = _tiff_channels(image)
             channels = pages if pages > 1 else 1 if image.mode in _ONE_CHANNEL else 3
             return Kind(channels, 16 if image.mode in _SIXTEEN_BITS else 8)
@@ -214,8 +219,13 @@ def _read_pages(image: Image, pages: int) -> NDArray[Any]:
     return np.concatenate(planes, axis=2)
 
 
-def _why_no_image(path: Path | str) -> str:
+def _openable(file: Path | str | bytes) -> Path | str | io.BytesIO:
+    return io.BytesIO(file) if isinstance(file, bytes) else file
+
+
+def _why_no_image(file: Path | str | bytes) -> str:
     try:
-        return "the file is empty" if Path(path).stat().st_size == 0 else "not an image, or of an unknown format"
+        size = len(file) if isinstance(file, bytes) else Path(file).stat().st_size
     except OSError as error:
         return error.strerror or str(error)
+    return "the file is empty" if size == 0 else "not an image, or of an unknown format"
