@@ -337,3 +337,9 @@ def test_the_order_shares_no_random_numbers_with_views():
     order = Shuffled(1000, seed=4).rows(2)
     views = np.random.default_rng([4, 2, 0, 0]).permutation(1000)
     assert order.tolist() != views.tolist()
+
+
+@pytest.mark.gpu
+def test_tensors_are_pinned_where_cuda_is():
+    (batch,) = Loader(source_of(6, range(6)), noisy_views, batch_size=6, threads=1)
+    assert all(tensor.is_pinned() for tensor in (*batch.views, batch.labels, batch.ids))

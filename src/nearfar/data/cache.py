@@ -67,9 +67,10 @@ class ShardSource:
     Args:
         shards: all shards, in order.
         source: what was decoded; its readable rows give ids, labels and class names.
+        fingerprint: the source's.
     """
 
-    def __init__(self, shards: Sequence[_Shard], source: Source) -> None:
+    def __init__(self, shards: Sequence[_Shard], source: Source, fingerprint: str) -> None:
         self._pixels = [shard.pixels for shard in shards]
         self._shard = np.concatenate([np.full(len(shard.rows), number) for number, shard in enumerate(shards)])
         self._offsets = np.concatenate([shard.offsets for shard in shards])
@@ -79,8 +80,7 @@ class ShardSource:
         self.ids: Sequence[str] = [source.ids[int(row)] for row in rows]
         self.labels = None if source.labels is None else source.labels[rows]
         self.class_names = source.class_names
-        whole = source.fingerprint()
-        self._print = None if whole is None else digest("cached", whole, self.ids)
+        self._print = digest("cached", fingerprint, self.ids)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -99,7 +99,7 @@ class ShardSource:
         same = len({(image.shape, image.dtype) for image in images}) == 1
         return np.stack(images) if same else images
 
-    def fingerprint(self) -> str | None:
+    def fingerprint(self) -> str:
         """That of the readable rows."""
         return self._print
 
@@ -130,7 +130,8 @@ def open_or_build(
     fix = "use 'memory' or 'off', or save the images as files or an array"
     require(whole is not None, "decode_all", "cache", "'memory' or 'off' for a torch data set", "'disk'", fix,
             error=DataError)  # fmt: skip
-    key = digest("cache", str(FORMAT), whole or "")
+    whole = whole or ""
+    key = digest("cache", str(FORMAT), whole)
     final = folder / key
     shards = _open(final, source)
     if shards is None:
@@ -141,7 +142,7 @@ def open_or_build(
             lock.release()
     skipped = [item for shard in shards for item in shard.skipped]
     check_skipped(skipped, len(source), most=most_broken)
-    return ShardSource(shards, source), skipped
+    return ShardSource(shards, source, whole), skipped
 
 
 def _lock(folder: Path, key: str) -> FileLock:
