@@ -70,15 +70,39 @@ class Anchors(NamedTuple):
         """Return (R, M) bool: another class."""
         return self.labels[rows, None] != self.classes[None]
 
+    def positive_pairs(self) -> tuple[Tensor, Tensor]:
+        """Return every (anchor, row of ``everyone``) that are positives, by anchor."""
+        parts = [
+            self.positives(rows).nonzero() + torch.tensor([rows.start, 0], device=self.z.device)
+            for rows in blocks(len(self.z), len(self.everyone), self.z.device)
+        ]
+        anchor, positive = torch.cat(parts).unbind(1)
+        return anchor, positive
 
-def gathered(who: str, z: Tensor, labels: Tensor, across_ranks: bool) -> Anchors:
+
+def gathered(
+    who: str,
+    z: Tensor,
+    labels: Tensor,
+    across_ranks: bool,
+    *,
+    prepare: Callable[[Tensor], Tensor] | None = None,
+) -> Anchors:
     """Check a batch with labels and gather it over ranks.
+
+    Args:
+        who: the loss that asks.
+        z: (N, D) float.
+        labels: (N,) integer.
+        across_ranks: False: this rank alone.
+        prepare: what to do to the rows before, `nearfar.losses._checks.unit` for example.
 
     Raises:
         InputError: shapes or types are wrong.
     """
     check_embeddings(who, z=z)
     check_labels(who, labels, len(z))
+    z = z if prepare is None else prepare(z)
     if not (across_ranks and is_distributed()):
         return Anchors(z, labels, z, labels, 0)
     sizes = gather_sizes(len(z), z.device)
