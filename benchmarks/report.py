@@ -20,8 +20,8 @@ HEAD = """# Results
 
 <!-- Edit nothing here: written by `uv run python -m benchmarks.report` from benchmarks/results/*.json. -->
 
-Every table stands with the machine, the command and the commit that gave it. Numbers of different machines or commits are
-not comparable in time and memory.
+Every table stands with the machine, the command and the commit that gave it. Time and memory of different machines or
+commits are not comparable.
 """
 KEYS = {"name", "title", "command", "environment", "tables", "notes"}
 

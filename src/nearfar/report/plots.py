@@ -175,7 +175,7 @@ def bars(
         ends_N2 = np.asarray(intervals, dtype=np.float64) * factor
         require(ends_N2.shape == (len(names), 2), "bars", "intervals", f"of shape ({len(names)}, 2)", ends_N2.shape)
         reach = np.maximum(0, np.stack([heights - ends_N2[:, 0], ends_N2[:, 1] - heights]))
-        axes.errorbar(heights, y, xerr=reach, fmt="none", ecolor=LIGHT.ink, elinewidth=1.2, capsize=3)
+        axes.errorbar(heights, y, xerr=reach, fmt="none", color=LIGHT.ink, ecolor=LIGHT.ink, elinewidth=1.2, capsize=3)
         ends = np.fmax(heights, ends_N2[:, 1])
     for at, value, end in zip(y, heights, ends, strict=True):
         axes.annotate(

@@ -139,6 +139,10 @@ def _tiles(
     if scale is None and longest > LARGE:
         return [fit(picture, LARGE) for picture in pictures]
     factor = scale or -(-TINY // longest)
+    area = factor**2 * sum(picture.width * picture.height for picture in pictures)
+    require(
+        area <= MAX_PIXELS, "sheet", "size", f"<= {MAX_PIXELS} pixels", area, "show fewer pictures or a smaller scale"
+    )
     return [p.resize((p.width * factor, p.height * factor), Resampling.NEAREST) for p in pictures]
 
 

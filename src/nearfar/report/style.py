@@ -74,7 +74,7 @@ def css_variables(theme: Theme) -> Mapping[str, str]:
 
 def plain(text: str) -> str:
     """Protect a text from being read as a formula, which dollar signs would start."""
-    return text.replace("\\", "\\\\").replace("$", r"\$") if "$" in text else text
+    return text.replace("$", r"\$")
 
 
 def new_figure(
