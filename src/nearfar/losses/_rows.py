@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from nearfar.distributed import gather, gather_sizes, is_distributed, rank, sum_over_ranks, world_size
+from nearfar.errors import require
 from nearfar.losses._checks import Reduction, check_embeddings, check_labels, check_reduction
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "by_blocks",
     "dot",
     "gathered",
+    "labelled",
     "log1p_exp",
     "masked_logsumexp",
     "pack",
@@ -76,7 +78,7 @@ class Anchors(NamedTuple):
             self.positives(rows).nonzero() + torch.tensor([rows.start, 0], device=self.z.device)
             for rows in blocks(len(self.z), len(self.everyone), self.z.device)
         ]
-        anchor, positive = torch.cat(parts).unbind(1)
+        anchor, positive = torch.cat([self.labels.new_zeros(0, 2, dtype=torch.int64), *parts]).unbind(1)
         return anchor, positive
 
 
@@ -100,13 +102,28 @@ def gathered(
     Raises:
         InputError: shapes or types are wrong.
     """
-    check_embeddings(who, z=z)
+    spread = across_ranks and is_distributed()
+    # Of many ranks one may have no row, as long as another has.
+    if not (spread and len(z) == 0):
+        check_embeddings(who, z=z)
     check_labels(who, labels, len(z))
     z = z if prepare is None else prepare(z)
-    if not (across_ranks and is_distributed()):
+    if not spread:
         return Anchors(z, labels, z, labels, 0)
     sizes = gather_sizes(len(z), z.device)
+    require(sum(sizes) > 0, who, "z", "of at least one row on one rank", tuple(z.shape))
     return Anchors(z, labels, gather(z, sizes), gather(labels, sizes), sum(sizes[: rank()]))
+
+
+def labelled(who: str, labels: Tensor) -> Anchors:
+    """Return a batch of which only the labels count.
+
+    Raises:
+        InputError: labels are not integers of shape (N,).
+    """
+    check_labels(who, labels, len(labels) if labels.ndim else 0)
+    z = torch.zeros(len(labels), 1, device=labels.device)
+    return Anchors(z, labels, z, labels, 0)
 
 
 def blocks(count: int, entries_each: int, device: torch.device) -> Iterator[slice]:
@@ -138,7 +155,7 @@ def by_blocks(
         whole: tensors handed over as they are.
         entries_each: how many entries the function's largest tensor has per row.
     """
-    parts = list(blocks(len(sliced[0]), entries_each, sliced[0].device))
+    parts = list(blocks(len(sliced[0]), entries_each, sliced[0].device)) or [slice(0, 0)]
     if len(parts) == 1:
         return function(parts[0], *sliced, *whole)
     results = [remade(function, rows, *(x[rows] for x in sliced), *whole) for rows in parts]

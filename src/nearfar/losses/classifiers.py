@@ -25,7 +25,7 @@ from nearfar.losses._checks import (
     reduce,
     unit,
 )
-from nearfar.losses.margin_beta import check_range
+from nearfar.losses._pairs import check_range
 from nearfar.losses.tuplet_margin import sine
 
 __all__ = ["arcface", "cosface", "normalized_softmax", "sphereface", "sub_center_arcface"]

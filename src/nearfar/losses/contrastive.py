@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from nearfar.errors import require
-from nearfar.losses._checks import Reduction, check_embeddings, check_reduction, in_float32, reduce
+from nearfar.losses._checks import Reduction, check_reduction, in_float32, reduce
+from nearfar.losses._pairs import check_different, check_rows
 from nearfar.losses.distances import DistanceLike, check_margin, find_distance
 
 __all__ = ["contrastive", "online_contrastive", "snr_contrastive"]
@@ -57,7 +58,7 @@ def contrastive(
     Raises:
         InputError: shapes, types, ``different``, the margin or a name are wrong.
     """
-    check_embeddings("contrastive", x=x, y=y)
+    check_rows("contrastive", x=x, y=y)
     require(form in get_args(Form), "contrastive", "form", "'linear' or 'hadsell'", repr(form))
     own: DistanceLike = "squared_euclidean" if form == "linear" else "euclidean"
     d = find_distance("contrastive", own if distance is None else distance)
@@ -105,12 +106,14 @@ def online_contrastive(
     Raises:
         InputError: shapes, types, ``different``, the margin or a name are wrong.
     """
-    check_embeddings("online_contrastive", x=x, y=y)
+    check_rows("online_contrastive", x=x, y=y)
     d = find_distance("online_contrastive", distance)
     check_margin("online_contrastive", margin, d)
     check_reduction("online_contrastive", reduction)
     apart = check_different("online_contrastive", different, len(x))
     distances = d.pairs(x, y)
+    if not len(x):
+        return reduce(distances, reduction)
     with torch.no_grad():
         nearest = distances.masked_fill(~apart, torch.inf).amin()
         farthest = distances.masked_fill(apart, -torch.inf).amax()
@@ -153,24 +156,10 @@ def snr_contrastive(
     Raises:
         InputError: shapes, types, ``different`` or a number are wrong.
     """
-    check_embeddings("snr_contrastive", x=x, y=y)
+    check_rows("snr_contrastive", x=x, y=y)
     require(zero_mean >= 0, "snr_contrastive", "zero_mean", ">= 0", zero_mean)
     require(x.shape[1] >= 2, "snr_contrastive", "x", "of D >= 2, else it has no variance", tuple(x.shape))
     values = contrastive(x, y, different, margin=margin, distance="snr", reduction="none")
     if zero_mean:
         values = values + zero_mean * (x.sum(1).abs() + y.sum(1).abs()) / 2
     return reduce(values, reduction)
-
-
-def check_different(who: str, different: Tensor, rows: int) -> Tensor:
-    """Return Y as bool.
-
-    Raises:
-        InputError: not of shape (N,), or with a value that is neither 0 nor 1 (looked at on the CPU only).
-    """
-    require(different.ndim == 1, who, "different", "of shape (N,)", tuple(different.shape))
-    require(len(different) == rows, who, "different", f"one per pair ({rows})", len(different))
-    if different.device.type == "cpu" and not torch.compiler.is_compiling():
-        wrong = different[(different != 0) & (different != 1)]
-        require(len(wrong) == 0, who, "different", "0 (similar) or 1 (different)", wrong[:3].tolist())
-    return different != 0

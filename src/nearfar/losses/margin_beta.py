@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import require
-from nearfar.losses._checks import Reduction, check_embeddings, check_labels, in_float32, reduce
-from nearfar.losses.contrastive import check_different
+from nearfar.losses._checks import Reduction, check_labels, in_float32, reduce
+from nearfar.losses._pairs import check_different, check_range, check_rows
 from nearfar.losses.distances import DistanceLike, check_margin, find_distance
 
 __all__ = ["MarginBeta", "margin_beta"]
@@ -53,7 +53,7 @@ def margin_beta(
     Raises:
         InputError: shapes, types, ``different`` or a number are wrong.
     """
-    check_embeddings("margin_beta", x=x, y=y)
+    check_rows("margin_beta", x=x, y=y)
     require(nu >= 0, "margin_beta", "nu", ">= 0", nu)
     d = find_distance("margin_beta", distance)
     check_margin("margin_beta", margin, d)
@@ -117,14 +117,3 @@ class MarginBeta(nn.Module):
             check_range("MarginBeta", labels, self.classes)
             beta = self.beta[labels]
         return margin_beta(x, y, different, beta, margin=self.margin, nu=self.nu, distance=self.distance)
-
-
-def check_range(who: str, labels: Tensor, classes: int) -> None:
-    """Require labels in [0, classes), looked at on the CPU only; elsewhere the lookup itself fails.
-
-    Raises:
-        InputError: when one is not.
-    """
-    if labels.device.type == "cpu" and len(labels) and not torch.compiler.is_compiling():
-        low, high = int(labels.min()), int(labels.max())
-        require(low >= 0 and high < classes, who, "labels", f"in [0, {classes})", f"{low} to {high}")

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from nearfar.errors import require
-from nearfar.losses._checks import Reduction, check_embeddings, in_float32, reduce
+from nearfar.losses._checks import Reduction, in_float32, reduce
+from nearfar.losses._pairs import check_rows
 from nearfar.losses.distances import DistanceLike, check_margin, find_distance
 
 __all__ = ["pn"]
@@ -55,7 +56,7 @@ def pn(
     Raises:
         InputError: shapes, types, the margin or a name are wrong.
     """
-    check_embeddings("pn", anchor=anchor, positive=positive, negative=negative)
+    check_rows("pn", anchor=anchor, positive=positive, negative=negative)
     require(form in get_args(Form), "pn", "form", "'hinge' or 'softmax'", repr(form))
     d = find_distance("pn", distance)
     check_margin("pn", margin, d)

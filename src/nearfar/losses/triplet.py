@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nearfar.errors import require
-from nearfar.losses._checks import Reduction, check_embeddings, check_reduction, in_float32, reduce
+from nearfar.losses._checks import Reduction, check_reduction, in_float32, reduce
+from nearfar.losses._pairs import check_rows
 from nearfar.losses._rows import Row, gathered, pack, per_anchor, reduce_sums
 from nearfar.losses.distances import DistanceLike, check_margin, find_distance
 
@@ -61,7 +62,7 @@ def triplet(
     Raises:
         InputError: shapes, types, the margin or a name are wrong.
     """
-    check_embeddings("triplet", anchor=anchor, positive=positive, negative=negative)
+    check_rows("triplet", anchor=anchor, positive=positive, negative=negative)
     d = find_distance("triplet", distance)
     if not soft_margin:
         check_margin("triplet", margin, d)
