@@ -139,17 +139,17 @@ def measure(images: Images) -> tuple[NDArray[np.int64], int]:
     """
     if isinstance(images, (np.ndarray, Tensor)):
         require(images.ndim == 4, "views", "images", "(N, H, W, C)", tuple(images.shape), "give a list for one picture")
-        n, *shape = images.shape
-        shapes = np.tile(np.array(shape, dtype=np.int64), (n, 1))
+        n, height, width, c = images.shape
+        sizes, channels = np.tile(np.array([height, width], dtype=np.int64), (n, 1)), {int(c)}
         kinds = {str(images.dtype).removeprefix("torch.")}
     else:
         for i, picture in enumerate(images):
             require(picture.ndim == 3, "views", f"image {i}", "(H, W, C)", tuple(picture.shape), "add the channel axis")
-        shapes = np.array([picture.shape for picture in images], dtype=np.int64).reshape(-1, 3)
+        sizes = np.array([picture.shape[:2] for picture in images], dtype=np.int64).reshape(-1, 2)
+        channels = {picture.shape[2] for picture in images} or {3}
         kinds = {str(picture.dtype) for picture in images}
     require(len(kinds) <= 1, "views", "images", "of one dtype", ", ".join(sorted(kinds)))
     require(kinds <= {"uint8", "uint16"}, "views", "images", "uint8 or uint16", *kinds or ("none",))
-    channels = set(shapes[:, 2].tolist()) or {3}
     fix = "open the data with a fixed number of channels"
     require(len(channels) == 1, "views", "number of channels", "the same in all images", sorted(channels), fix)
-    return shapes[:, :2], channels.pop()
+    return sizes, channels.pop()

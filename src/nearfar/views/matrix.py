@@ -43,7 +43,8 @@ def compose(plan: Plan) -> ColorMaps:
     for place in range(4 if n else 0):
         for step in (BRIGHTNESS, CONTRAST, SATURATION, HUE):
             rows = np.flatnonzero(plan.order[:, place] == step)
-            _append(maps, rows, step, plan.factors[rows, step], gray, plan.view.brightness_mode == "add")
+            if len(rows):
+                _append(maps, rows, step, plan.factors[rows, step], gray, plan.view.brightness_mode == "add")
     return maps
 
 
@@ -82,10 +83,10 @@ def _saturation_matrices(factor: NDArray[np.float64], gray: NDArray[np.float64])
 
 
 def _hue_matrices(turns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (n, 3, 3): rotations of the colour plane of YIQ."""
+    """Return (n, 3, 3): rotations of the colour plane of YIQ, from red by yellow to green as in HSV."""
     plane = np.zeros((len(turns), 3, 3))
     plane[:, 0, 0] = 1
     plane[:, 1, 1] = plane[:, 2, 2] = np.cos(2 * np.pi * turns)
-    plane[:, 2, 1] = np.sin(2 * np.pi * turns)
-    plane[:, 1, 2] = -plane[:, 2, 1]
+    plane[:, 1, 2] = np.sin(2 * np.pi * turns)
+    plane[:, 2, 1] = -plane[:, 1, 2]
     return np.asarray(np.linalg.inv(_YIQ) @ plane @ _YIQ)

@@ -181,9 +181,9 @@ def _color_matrix(plan: Plan, i: int, x: Tensor) -> Tensor:
 
 
 def _hue_matrix(turns: float) -> Tensor:
-    """(3, 3): a rotation of the colour plane of YIQ."""
+    """(3, 3): a rotation of the colour plane of YIQ, from red by yellow to green as in HSV."""
     cos, sin = math.cos(2 * math.pi * turns), math.sin(2 * math.pi * turns)
-    turn = torch.tensor([[1, 0, 0], [0, cos, -sin], [0, sin, cos]], dtype=torch.float64)
+    turn = torch.tensor([[1, 0, 0], [0, cos, sin], [0, -sin, cos]], dtype=torch.float64)
     yiq = torch.tensor(_YIQ, dtype=torch.float64)
     return yiq.inverse() @ turn @ yiq
 
