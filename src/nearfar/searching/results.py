@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.table import Table
 from rich.text import Text
 
-from nearfar.index import Neighbours
+from nearfar.indexing import Neighbours
 
 __all__ = ["Hit", "Results"]
 

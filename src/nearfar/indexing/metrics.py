@@ -42,19 +42,20 @@ def pair_distances(metric: Metric, queries_QD: Floats, vectors_QKD: Floats) -> F
     """
     out = np.empty(vectors_QKD.shape[:2], dtype=np.float32)
     for part in chunks(len(out), vectors_QKD.shape[1] * vectors_QKD.shape[2]):
-        out[part] = _exact(metric, queries_QD[part].astype(np.float64)[:, None], vectors_QKD[part].astype(np.float64))
+        out[part] = _exact(metric, queries_QD[part].astype(np.float64), vectors_QKD[part].astype(np.float64))
     return out
 
 
 def _exact(metric: Metric, q: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
     if metric in ("euclidean", "sqeuclidean"):
-        squares: NDArray[np.float64] = np.square(x - q).sum(axis=2)
-        return np.sqrt(squares) if metric == "euclidean" else squares
-    dots: NDArray[np.float64] = (x * q).sum(axis=2)
+        x -= q[:, None]
+        squares = np.einsum("qkd,qkd->qk", x, x)
+        return np.asarray(np.sqrt(squares) if metric == "euclidean" else squares)
+    dots = np.einsum("qkd,qd->qk", x, q)
     if metric == "dot":
-        return 0.0 - dots
-    norms = np.sqrt(np.square(x).sum(axis=2) * np.square(q).sum(axis=2))
-    cosine: NDArray[np.float64] = np.divide(dots, norms, out=np.zeros_like(dots), where=norms > 0)
+        return np.asarray(0.0 - dots)
+    norms = np.sqrt(np.einsum("qkd,qkd->qk", x, x) * np.einsum("qd,qd->q", q, q)[:, None])
+    cosine = np.divide(dots, norms, out=np.zeros_like(dots), where=norms > 0)
     return np.asarray(np.maximum(0.0, 1.0 - cosine))
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from nearfar.errors import ConfigError, RunError
-from nearfar.index.base import Index
-from nearfar.index.files import read_card
-from nearfar.index.metrics import Metric
+from nearfar.indexing.base import Index
+from nearfar.indexing.files import read_card
+from nearfar.indexing.metrics import Metric
 from nearfar.registry import Registry
 
 __all__ = ["BACKENDS", "create", "open_index"]
 
 BACKENDS: Registry[type[Index]] = Registry(
     "index back end",
-    group="nearfar.index",
-    builtin={"exact": "nearfar.index.exact:ExactIndex", "faiss": "nearfar.index.flat:FaissIndex"},
+    group="nearfar.indexing",
+    builtin={"exact": "nearfar.indexing.exact:ExactIndex", "faiss": "nearfar.indexing.flat:FaissIndex"},
 )
-"""Name to back end; other packages add theirs by the entry point group ``nearfar.index``."""
+"""Name to back end; other packages add theirs by the entry point group ``nearfar.indexing``."""
 
 
 def create(dim: int, *, metric: Metric = "cosine", backend: str = "exact", fingerprint: str | None = None) -> Index:

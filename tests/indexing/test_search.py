@@ -9,9 +9,9 @@ from PIL import Image
 from rich.console import Console
 
 from nearfar.errors import DataError, InputError, RunError
-from nearfar.index import METRICS, create
-from nearfar.search import Hit, search_ids, search_images, search_vectors
-from tests.index.samples import names, vectors
+from nearfar.indexing import METRICS, create
+from nearfar.searching import Hit, search_ids, search_images, search_vectors
+from tests.indexing.samples import names, vectors
 
 
 @pytest.fixture

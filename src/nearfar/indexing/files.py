@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from nearfar._version import __version__
 from nearfar.errors import RunError, require
 from nearfar.files import atomic_path, write_atomic
-from nearfar.index.base import Index, Label
-from nearfar.index.metrics import METRICS, Metric
-from nearfar.index.table import Table
+from nearfar.indexing.base import Index, Label
+from nearfar.indexing.metrics import METRICS, Metric
+from nearfar.indexing.table import Table
 
 __all__ = ["FORMAT", "Saved", "read_card", "read_index", "write_index"]
 

@@ -13,7 +13,7 @@ from nearfar.data import embeddings_writer
 from nearfar.data.embeddings import EmbeddingsInfo, count_rows, iterate_embeddings, read_embeddings, read_info
 from nearfar.data.embeddings_writer import EmbeddingsWriter
 from nearfar.errors import DataError, InputError, RunError
-from tests.index.samples import names, vectors
+from tests.indexing.samples import names, vectors
 
 INFO = EmbeddingsInfo(6, fingerprint="0123abcd", normalised=True, view="centre crop", source="runs/first, photos")
 

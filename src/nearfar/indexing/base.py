@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nearfar.errors import InputError, require, sentence
-from nearfar.index.metrics import METRICS, Metric
+from nearfar.indexing.metrics import METRICS, Metric
 
 __all__ = ["Index", "Label", "Neighbours", "Records"]
 

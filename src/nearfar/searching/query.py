@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nearfar.errors import DataError, RunError, require
-from nearfar.index import Index, Neighbours
-from nearfar.search.results import Results
+from nearfar.indexing import Index, Neighbours
+from nearfar.searching.results import Results
 
 __all__ = ["Embed", "check_fingerprint", "search_ids", "search_images", "search_vectors"]
 

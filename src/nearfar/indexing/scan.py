@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfar.index.metrics import (
+from nearfar.indexing.metrics import (
     Metric,
     normalised,
     pair_distances,

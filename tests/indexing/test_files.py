@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from nearfar.errors import RunError
-from nearfar.index import create, open_index
-from tests.index.samples import names, vectors
+from nearfar.indexing import create, open_index
+from tests.indexing.samples import names, vectors
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_saving_again_replaces_and_leaves_nothing_behind(folder):
 
 KILLED_SAVES = """
 import os, sys
-from nearfar.index import open_index
+from nearfar.indexing import open_index
 
 folder = sys.argv[1]
 KINDS = ("fsync", "replace", "unlink")
@@ -183,7 +183,7 @@ def test_a_full_disk_leaves_the_old_index(folder, monkeypatch):
 
 def test_importing_needs_neither_torch_nor_faiss():
     code = (
-        "import sys, nearfar.index, nearfar.search;"
+        "import sys, nearfar.indexing, nearfar.searching;"
         "print([m for m in ('torch', 'faiss', 'torchvision', 'timm', 'lightning') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfar.index.base import Index, Label, Neighbours, Records
-from nearfar.index.files import read_index, write_index
-from nearfar.index.metrics import Metric, normalised, rough_error
-from nearfar.index.scan import SLACK, scan, settle, unsettled
-from nearfar.index.table import Table
+from nearfar.indexing.base import Index, Label, Neighbours, Records
+from nearfar.indexing.files import read_index, write_index
+from nearfar.indexing.metrics import Metric, normalised, rough_error
+from nearfar.indexing.scan import SLACK, scan, settle, unsettled
+from nearfar.indexing.table import Table
 
 __all__ = ["FaissIndex"]
 

@@ -13,9 +13,9 @@ This package may import numpy, pyarrow and, inside the back end that needs it, f
 lightning, torchvision or timm, and nothing of nearfar above layer 2.
 """
 
-from nearfar.index.base import Index, Neighbours, Records
-from nearfar.index.metrics import METRICS, Metric, pair_distances
-from nearfar.index.open import BACKENDS, create, open_index
+from nearfar.indexing.base import Index, Neighbours, Records
+from nearfar.indexing.metrics import METRICS, Metric, pair_distances
+from nearfar.indexing.open import BACKENDS, create, open_index
 
 __all__ = [
     "BACKENDS",

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.errors import InputError
-from nearfar.index.base import Label, Neighbours, Records
-from nearfar.index.metrics import Metric, side_numbers
+from nearfar.indexing.base import Label, Neighbours, Records
+from nearfar.indexing.metrics import Metric, side_numbers
 
 __all__ = ["Table"]
 

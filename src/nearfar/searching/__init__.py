@@ -1,10 +1,11 @@
 """Questions to an index: by vector, by an id it holds, by an image file or a folder of images.
 
 The encoder comes in as a callable ``embed(items) -> vectors``, so nothing here knows how items are encoded. This
-package may import ``nearfar.index``, ``nearfar.data`` and rich; never lightning, torchvision or timm, and no training.
+package may import ``nearfar.indexing``, ``nearfar.data`` and rich; never lightning, torchvision or timm, and no
+training.
 """
 
-from nearfar.search.query import Embed, check_fingerprint, search_ids, search_images, search_vectors
-from nearfar.search.results import Hit, Results
+from nearfar.searching.query import Embed, check_fingerprint, search_ids, search_images, search_vectors
+from nearfar.searching.results import Hit, Results
 
 __all__ = ["Embed", "Hit", "Results", "check_fingerprint", "search_ids", "search_images", "search_vectors"]

@@ -9,11 +9,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfar.index.base import Index, Label, Neighbours, Records
-from nearfar.index.files import read_index, write_index
-from nearfar.index.metrics import Metric
-from nearfar.index.scan import scan
-from nearfar.index.table import Table
+from nearfar.indexing.base import Index, Label, Neighbours, Records
+from nearfar.indexing.files import read_index, write_index
+from nearfar.indexing.metrics import Metric
+from nearfar.indexing.scan import scan
+from nearfar.indexing.table import Table
 
 __all__ = ["ExactIndex"]
 
