@@ -1,11 +1,8 @@
-"""What one rank of the test over ranks computes; started by `test_negative_free_ranks`."""
+"""What one rank of the test over ranks computes."""
 
 from __future__ import annotations
 
 import functools
-import sys
-from datetime import timedelta
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -62,18 +59,7 @@ def compute(rows: slice, ranks: int) -> dict[str, Tensor]:
     return results
 
 
-def main() -> None:
-    """Run as one rank: arguments are the rank and a folder to meet and to leave results in."""
-    rank, folder = int(sys.argv[1]), Path(sys.argv[2])
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder / 'meet'}", rank=rank, world_size=2, timeout=timedelta(seconds=60)
-    )
+def compute_on_rank(rank: int, world: int) -> dict[str, Tensor]:
+    """Compute this rank's share."""
     start = sum(SIZES[:rank])
-    torch.save(compute(slice(start, start + SIZES[rank]), len(SIZES)), folder / f"{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main()
+    return compute(slice(start, start + SIZES[rank]), world)

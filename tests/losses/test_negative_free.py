@@ -21,7 +21,7 @@ from nearfar.losses.barlow_twins import barlow_twins
 from nearfar.losses.dino import dino, dino_center
 from nearfar.losses.koleo import koleo
 from nearfar.losses.negative_cosine import byol, negative_cosine
-from nearfar.losses.sigreg import draw_directions, lejepa, sigreg
+from nearfar.losses.sigreg import _ENTRIES, draw_directions, lejepa, sigreg
 from nearfar.losses.spectral import spectral_contrastive
 from nearfar.losses.swav import sinkhorn, swav
 from nearfar.losses.tico import tico, tico_covariance
@@ -129,12 +129,10 @@ def test_sigreg_and_lejepa_equal_their_loops_and_the_paper_s_grid() -> None:
 
 
 def test_sigreg_in_blocks_of_directions_equals_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    from nearfar.losses import _rows
-
     whole = drawn(9, DIM).requires_grad_()
     parts = whole.detach().clone().requires_grad_()
     sigreg(whole, DIRECTIONS).backward()
-    monkeypatch.setitem(_rows._ENTRIES, "cpu", 9 * 17 * 4)
+    monkeypatch.setitem(_ENTRIES, "cpu", 9 * 17 * 4)
     sigreg(parts, DIRECTIONS).backward()
     close(parts.grad, whole.grad, 1e-12)  # type: ignore[arg-type]
 

@@ -12,9 +12,13 @@ from torch import Tensor
 from nearfar.errors import require
 from nearfar.losses._checks import check_embeddings, check_finite, check_positive, in_float32
 from nearfar.losses._moments import row_count, total
-from nearfar.losses._rows import blocks, remade
+from nearfar.losses._rows import remade
 
 __all__ = ["draw_directions", "lejepa", "sigreg"]
+
+# Numbers (rows x directions x knots) of a block.
+_ENTRIES = {"cpu": 2**21}
+_ENTRIES_ELSEWHERE = 2**24
 
 
 def draw_directions(
@@ -89,17 +93,18 @@ def sigreg(z: Tensor, directions: Tensor, *, knots: int = 17, t_max: float = 3.0
     gaussian = (-t.square() / 2).exp()
     weights = 2 * gaussian * t_max / (knots - 1)
     weights[0], weights[-1] = weights[0] / 2, weights[-1] / 2
-    a = directions.to(z.dtype)
-    parts = [remade(_sums, z, a[:, some], t) for some in blocks(a.shape[1], len(z) * knots, z.device)]
+    projected = z @ directions.to(z.dtype)
+    width = max(1, _ENTRIES.get(z.device.type, _ENTRIES_ELSEWHERE) // (len(z) * knots))
+    parts = [remade(_sums, some, t) for some in torch.split(projected, width, 1)]
     cosine, sine = total(torch.cat([part[0] for part in parts], 1), across_ranks) / rows
     error = (cosine - gaussian).square() + sine.square()
     statistics: Tensor = rows * (error @ weights)
     return statistics.mean()
 
 
-def _sums(z: Tensor, directions: Tensor, t: Tensor) -> tuple[Tensor, ...]:
+def _sums(projected: Tensor, t: Tensor) -> tuple[Tensor, ...]:
     """Return (2, M, T): the sums over rows of the cosine and of the sine of t times the projection."""
-    phase = (z @ directions)[..., None] * t
+    phase = projected[..., None] * t
     return (torch.stack([phase.cos().sum(0), phase.sin().sum(0)]),)
 
 
