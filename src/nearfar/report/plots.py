@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Line", "bars", "curves", "distance_histogram", "loss_curve", "precision_recall", "roc"]
 
+LEGEND_WIDTH = 72
+"""Letters, marks included, that fit side by side above a plot."""
 MARK_UP_TO = 40
 """Lines of at most this many points get markers."""
 
@@ -69,7 +71,7 @@ def curves(
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     if ticks is not None:
         axes.set_xticks(list(ticks), [plain(text) for text in ticks.values()])
-    _legend(axes, len(lines))
+    _legend(axes)
     return figure
 
 
@@ -93,7 +95,7 @@ def loss_curve(
     starts = np.maximum(0, np.arange(1, len(y) + 1) - window)
     mean = (total[1:] - total[starts]) / (np.arange(1, len(y) + 1) - starts)
     axes.plot(x, mean, color=LIGHT.series[0], linewidth=1.8, label=f"mean of {window} steps")
-    _legend(axes, 2)
+    _legend(axes)
     return figure
 
 
@@ -102,7 +104,7 @@ def roc(lines: Sequence[Line]) -> Figure:
     figure = curves(lines, x_label="false-positive rate", y_label="true-positive rate")
     axes = figure.axes[0]
     axes.plot([0, 1], [0, 1], color=LIGHT.soft, linewidth=0.8, linestyle=":")
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", anchor="W")
     return figure
 
 
@@ -139,7 +141,7 @@ def distance_histogram(
         axes.stairs(share, edges, color=LIGHT.series[n], linewidth=1.6, linestyle=DASHES[n], label=name)
     if cut is not None:
         axes.axvline(cut, color=LIGHT.ink, linewidth=1, linestyle=":", label=f"cut-point {cut:.3g}")
-    _legend(axes, 3)
+    _legend(axes)
     return figure
 
 
@@ -200,7 +202,12 @@ def _pair(who: str, x: Any, y: Any) -> tuple[NDArray[np.float64], NDArray[np.flo
     return xs, ys
 
 
-def _legend(axes: Axes, count: int) -> None:
-    axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=min(count, 3), frameon=False, labelcolor=LIGHT.ink, fontsize=9
-    )
+def _legend(axes: Axes) -> None:
+    """Put the legend above the axes, in as many columns as its longest text lets stand side by side."""
+    handles, texts = axes.get_legend_handles_labels()
+    longest = max(len(text) for text in texts)
+    columns = max(1, min(len(texts), LEGEND_WIDTH // (longest + 6)))
+    axes.figure.legend(
+        handles, texts, loc="outside upper left", ncols=columns, frameon=False, labelcolor=LIGHT.ink, fontsize=9,
+        columnspacing=1.2, handlelength=2.2, borderaxespad=0.2,
+    )  # fmt: skip
