@@ -104,7 +104,7 @@ def align_uniform(
         z2: (N, D) embeddings of the second views, row i belonging to row i of ``z1``.
         alpha: of `alignment`.
         t: of `uniformity`.
-        uniformity_weight: lambda >= 0; 1 in the authors' code.
+        uniformity_weight: lambda >= 0; 1 as in lightly.
         across_ranks: whether means and pairs are those of all ranks' rows.
 
     Returns:

@@ -36,7 +36,7 @@ def draw_directions(
 
     Args:
         dim: D, length of an embedding.
-        count: M, number of directions; 1024 as in the published code.
+        count: M, number of directions; 1024 as in lightly, while the authors' example draws 256.
         seed: of the draw; must be the same on every rank.
         device: where the result goes.
         dtype: of the result.
@@ -129,7 +129,7 @@ def lejepa(
         *views: (N, D) float embeddings, one tensor per view, global views first; not normalised.
         directions: of `sigreg`, the same for all views.
         global_views: V_g, how many of the first views are global; None: all.
-        regularizer_weight: lambda in [0, 1]; 0.05 in the authors' code.
+        regularizer_weight: lambda in [0, 1]; 0.05 as in lightly. The paper's range is 0.01 to 0.1.
         knots: of `sigreg`.
         t_max: of `sigreg`.
         across_ranks: whether means and characteristic functions are those of all ranks' rows.
