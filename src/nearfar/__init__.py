@@ -20,18 +20,21 @@ from nearfar.errors import NearfarError
 
 if TYPE_CHECKING:
     from nearfar.data import open_images
+    from nearfar.demonstration import demo
     from nearfar.encoders import load_encoder
     from nearfar.pipeline.embed import embed
     from nearfar.pipeline.evaluate import evaluate
-    from nearfar.pipeline.search import index, search
+    from nearfar.pipeline.index import index
     from nearfar.pipeline.pretrain import pretrain
+    from nearfar.pipeline.search import search
     from nearfar.pipeline.settings import PretrainConfig
 
 _LAZY = {
     "PretrainConfig": "nearfar.pipeline.settings",
+    "demo": "nearfar.demonstration",
     "embed": "nearfar.pipeline.embed",
     "evaluate": "nearfar.pipeline.evaluate",
-    "index": "nearfar.pipeline.search",
+    "index": "nearfar.pipeline.index",
     "load_encoder": "nearfar.encoders",
     "open_images": "nearfar.data",
     "pretrain": "nearfar.pipeline.pretrain",
@@ -42,6 +45,7 @@ __all__ = [
     "NearfarError",
     "PretrainConfig",
     "__version__",
+    "demo",
     "embed",
     "evaluate",
     "index",

@@ -35,6 +35,7 @@ for verb in VERBS:
 def launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
     config: Path | None = None,
+    recipe: str | None = None,
     debug: bool = False,
 ) -> None:
     """Run a verb.
@@ -42,9 +43,10 @@ def launch(
     Args:
         tokens: the verb and what belongs to it.
         config: a YAML file of settings for the verb; flags override it.
+        recipe: the settings of a run by name, for pretrain; --config and flags override them.
         debug: show the traceback of an error.
     """
-    app.config = _sources(config)
+    app.config = _sources(config, recipe)
     app(list(tokens), exit_on_error=False, print_error=False)
 
 
@@ -68,15 +70,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(0)
 
 
-def _sources(config: Path | None) -> tuple[Any, ...]:
-    if config is None:
-        return ()
-    from nearfar.config import load_yaml
+def _sources(config: Path | None, recipe: str | None) -> tuple[Any, ...]:
+    """Return where settings come from beside flags; an earlier source goes before a later one."""
+    sources = []
+    if config is not None:
+        from nearfar.config import load_yaml
 
-    values = load_yaml(config)
-    for key in ("format", "nearfar"):  # what a run's config.yaml has beside settings
-        values.pop(key, None)
-    return (Dict(values, source=str(config), use_commands_as_keys=False),)
+        values = load_yaml(config)
+        for key in ("format", "nearfar"):  # what a run's config.yaml has beside settings
+            values.pop(key, None)
+        sources.append(Dict(_given(values), source=str(config), use_commands_as_keys=False))
+    if recipe is not None:
+        from nearfar.config import to_mapping
+        from nearfar.recipes import RECIPES
+
+        values = to_mapping(RECIPES.get(recipe)())
+        sources.append(Dict(_given(values), source=f"recipe {recipe}", use_commands_as_keys=False))
+    return tuple(sources)
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what is null or empty: it stands for the default."""
+    return {key: value for key, value in values.items() if value not in (None, [], {})}
 
 
 def _fail(text: str, code: int) -> None:

@@ -26,8 +26,7 @@ def _views(name: str, size: int, channels: int) -> tuple[ImageView, ...]:
 
 
 def _evaluation_view(size: int, *, mean: tuple[float, ...], std: tuple[float, ...]) -> ImageView:
-    view = evaluation(size)
-    view = view[0] if isinstance(view, list) else view
+    view = evaluation(size)[0]
     proportion = 1.0 if size <= SMALL else view.proportion
     return dataclasses.replace(view, proportion=proportion, mean=mean, std=std)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nearfar.config import check
-from nearfar.data import Source, hold_out, hold_out_rows, open_splits, read_embeddings
+from nearfar.data import Source, hold_out, hold_out_rows, open_splits
+from nearfar.data.embeddings import read_embeddings
 from nearfar.errors import ConfigError, DataError, nearest, require
 from nearfar.evaluation import PROTOCOLS, Labelled, Protocol, Report, encode_labels
 from nearfar.evaluation import evaluate as score

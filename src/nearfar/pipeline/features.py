@@ -17,7 +17,7 @@ from nearfar.data import Loader, Source
 from nearfar.encoders import EncoderSpec, build, fingerprint, load_encoder
 from nearfar.errors import RunError, require
 from nearfar.modalities import IMAGE
-from nearfar.progress import track
+from nearfar.progress import say, track
 
 __all__ = ["Subject", "features", "iterate_features", "open_subject"]
 
@@ -110,16 +110,21 @@ def iterate_features(
         seed=0,
         shuffle=False,
         drop_last=False,
+        on_broken="drop",
         threads=threads or min(8, os.cpu_count() or 1),
     )
     encoder = None if subject.encoder is None else subject.encoder.to(device).eval()
     for batch in track(loader, description):
-        images = batch.views[0].to(device)
+        images = batch.views[0]
+        assert isinstance(images, torch.Tensor)
         assert batch.ids is not None
+        images = images.to(device)
         with torch.inference_mode():
             h = images.flatten(1) if encoder is None else encoder(images)
         require(h.ndim == 2, f"encoder {subject.spec.name}", "output", "(N, dim)", tuple(h.shape))
         yield batch.ids.numpy(), h.float().cpu().numpy()
+    for item in loader.skipped:
+        say(f"skipped {item.id}: {item.reason}")
 
 
 def features(subject: Subject, source: Source, **settings: Any) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

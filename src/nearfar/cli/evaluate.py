@@ -1,0 +1,83 @@
+"""``nearfar evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+__all__ = ["evaluate"]
+
+ProtocolName = Literal["knn", "linear", "fewshot", "retrieval", "verification", "geometry"]
+
+
+def evaluate(
+    run: str | None = None,
+    data: Path | None = None,
+    *,
+    protocol: Annotated[tuple[ProtocolName, ...], Parameter(consume_multiple=True)] = (
+        "knn",
+        "linear",
+        "fewshot",
+        "retrieval",
+        "verification",
+        "geometry",
+    ),
+    options: dict[str, Any] | None = None,
+    baseline: Literal["pixels", "random"] | None = None,
+    embeddings: Path | None = None,
+    test_embeddings: Path | None = None,
+    train_split: str | None = None,
+    test_split: str | None = None,
+    limit: int | None = None,
+    channels: int | None = None,
+    image_size: int = 224,
+    threads: int | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+) -> None:
+    """Score an encoder, a baseline, or anybody's embeddings; every number is printed with its protocol.
+
+    Args:
+        run: a run folder, or the name of a stock encoder: small or any timm model.
+        data: labelled images. train and test are their splits, else a fifth is held out.
+        protocol: what to measure.
+        options: settings of the protocols, such as --options.k 20.
+        baseline: score raw pixels or an untrained encoder instead, seen as the encoder sees them.
+        embeddings: a Parquet file with labels, in place of a run and data.
+        test_embeddings: another one to score; else a fifth of --embeddings is held out.
+        train_split: the split to learn from.
+        test_split: the split to score.
+        limit: learn from that many images only.
+        channels: convert the images; by default what the encoder was trained with.
+        image_size: side in pixels, for a stock encoder.
+        threads: threads that read images.
+        seed: of the held-out part and of all draws.
+        out: where the numbers go as JSON; by default evaluation.json in the run.
+    """
+    import nearfar
+    from nearfar.progress import say, stdout
+
+    if out is None and run is not None and Path(run).is_dir() and embeddings is None:
+        out = Path(run) / (f"evaluation-{baseline}.json" if baseline else "evaluation.json")
+    report = nearfar.evaluate(
+        run,
+        data,
+        embeddings=embeddings,
+        test_embeddings=test_embeddings,
+        baseline=baseline,
+        protocol=protocol,
+        options=options,
+        train_split=train_split,
+        test_split=test_split,
+        limit=limit,
+        channels=channels,
+        image_size=image_size,
+        threads=threads,
+        seed=seed,
+        out=out,
+    )
+    stdout.print(report.text(), markup=False, soft_wrap=True, end="")
+    if out is not None:
+        say(f"written to {out}")

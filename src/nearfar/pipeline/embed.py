@@ -1,0 +1,89 @@
+"""Embedding: from images to a Parquet file of vectors, in order, restartable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nearfar.data import open_images, take
+from nearfar.data.embeddings import EmbeddingsInfo
+from nearfar.data.embeddings_writer import EmbeddingsWriter
+from nearfar.data.source import Source
+from nearfar.pipeline.features import Subject, iterate_features, open_subject
+from nearfar.progress import say
+
+__all__ = ["embed"]
+
+
+def embed(
+    encoder: str | Path,
+    data: Any,
+    *,
+    out: str | Path,
+    split: str | None = None,
+    channels: int | None = None,
+    image_size: int = 224,
+    pretrained: bool = True,
+    batch_size: int = 256,
+    threads: int | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write the representations of all images, in their order, with ids and labels.
+
+    When it is stopped, even by a kill, the same call goes on where it was. Images that cannot be read are left out and
+    said. The file appears under its name only when it is complete.
+
+    Args:
+        encoder: a run folder, or the name of a stock encoder: ``small`` or any timm model.
+        data: images, as for `nearfar.pretrain`.
+        out: the Parquet file: columns ``id``, ``embedding`` and, where there are any, ``label``.
+        split: embed one split only.
+        channels: convert the images; by default what the encoder was trained with.
+        image_size: side in pixels, for a stock encoder; a run knows its own.
+        pretrained: load timm's published weights into a stock timm encoder.
+        batch_size: images at once; no effect on the numbers beyond rounding.
+        threads: threads that read images.
+        overwrite: replace the file, and forget an unfinished one.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        RunError: when the file exists, or there is no such encoder.
+        DataError: when the images cannot be used.
+    """
+    subject = open_subject(encoder, channels=channels or 3, image_size=image_size, pretrained=pretrained)
+    source = open_images(data, split=split, channels=channels or subject.spec.in_channels)
+    info = EmbeddingsInfo(
+        dim=subject.spec.dim,
+        fingerprint=subject.fingerprint,
+        view=subject.view,
+        source=f"{subject.name} on {data if isinstance(data, str | Path) else type(data).__name__}",
+    )
+    path = Path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with EmbeddingsWriter(path, info, overwrite=overwrite) as writer:
+        rest = _rest(source, writer.done_ids)
+        if writer.done:
+            say(f"{path}: goes on after {writer.done} embeddings")
+        if rest is not None:
+            _write(writer, subject, rest, batch_size=batch_size, threads=threads)
+    return path
+
+
+def _rest(source: Source, done: list[str]) -> Source | None:
+    """Return the items after the last one that is already written, or ``None`` when that was the last."""
+    if not done:
+        return source
+    start = list(source.ids).index(done[-1]) + 1 if done[-1] in set(source.ids) else 0
+    return take(source, range(start, len(source))) if start < len(source) else None
+
+
+def _write(writer: EmbeddingsWriter, subject: Subject, source: Source, *, batch_size: int, threads: int | None) -> None:
+    names = source.class_names
+    for rows, vectors in iterate_features(subject, source, batch_size=batch_size, threads=threads):
+        labels: list[str | int | None] | None = None
+        if source.labels is not None:
+            numbers = [int(source.labels[row]) for row in rows]
+            labels = [None if n < 0 else names[n] if names else n for n in numbers]
+        writer.write([source.ids[int(row)] for row in rows], vectors, labels)

@@ -1,0 +1,55 @@
+"""Settings for small images (up to 64 pixels) on two CPU cores."""
+
+from __future__ import annotations
+
+from nearfar.pipeline.settings import PretrainConfig
+
+__all__ = ["siamese", "simclr", "supcon", "triplet"]
+
+
+def simclr() -> PretrainConfig:
+    """SimCLR with the small encoder, 20 epochs.
+
+    Command: ``nearfar pretrain DATA --out RUN --recipe simclr/small``.
+    """
+    return PretrainConfig(
+        method="simclr",
+        method_options={"temperature": 0.2},
+        encoder="small",
+        epochs=20,
+        batch_size=256,
+        optimizer="adamw",
+        lr=2e-3,
+    )
+
+
+def supcon() -> PretrainConfig:
+    """SupCon with the small encoder: SimCLR's settings, and labels.
+
+    Command: ``nearfar pretrain DATA --out RUN --recipe supcon/small``.
+    """
+    return PretrainConfig(
+        method="supcon",
+        method_options={"temperature": 0.1},
+        encoder="small",
+        epochs=20,
+        batch_size=256,
+        optimizer="adamw",
+        lr=2e-3,
+    )
+
+
+def siamese() -> PretrainConfig:
+    """Siamese network with the small encoder, pairs drawn from labels.
+
+    Command: ``nearfar pretrain DATA --out RUN --recipe siamese/small``.
+    """
+    return PretrainConfig(method="siamese", encoder="small", epochs=20, batch_size=256, optimizer="adamw", lr=2e-3)
+
+
+def triplet() -> PretrainConfig:
+    """Triplet loss with semi-hard negatives and the small encoder.
+
+    Command: ``nearfar pretrain DATA --out RUN --recipe triplet/small``.
+    """
+    return PretrainConfig(method="triplet", encoder="small", epochs=20, batch_size=256, optimizer="adamw", lr=2e-3)
