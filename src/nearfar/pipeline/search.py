@@ -58,7 +58,9 @@ def search(
     else:
         _check_query(query)
         if encoder is None:
-            raise ConfigError("search: run must be given for an image, got none; add --run with what embedded the index")
+            raise ConfigError(
+                "search: run must be given for an image, got none; add --run with what embedded the index"
+            )
         subject = open_subject(encoder)
         results = search_images(
             opened, query, _embedder(subject), k, channels=subject.spec.in_channels, fingerprint=subject.fingerprint
