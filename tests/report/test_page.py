@@ -10,7 +10,7 @@ from nearfar.errors import InputError, RunError
 from nearfar.report import Column, Line, MeanSd, Neighbour, Page, PointMap, Query, Table, ViewGrid, curves, to_png
 from tests.report.html_checks import check_page
 
-EVIL = "</script></style></title><img src=http://evil.example/x onerror=alert(1)>\"'`<b>&amp;<!--"
+EVIL = "</script ></script></style></title><img src=http://evil.example/x onerror=alert(1)>\"'`<b onclick=x>&amp;<!-- "
 TILE = np.arange(64, dtype=np.uint8).reshape(8, 8)
 
 
@@ -58,6 +58,7 @@ def test_no_text_can_become_markup_or_script():
     assert EVIL in read.text()
     data = next(text for tag, text in read.texts if tag == "json")
     assert json.loads(data)["ids"] == [EVIL] * 3
+    assert not set(data) & set("<>&")
 
 
 def test_the_policy_allows_the_own_script_and_nothing_else():

@@ -95,6 +95,15 @@ def test_formulas_underscores_markup_and_unknown_glyphs_are_plain_text():
     assert {"$", "<y>"} <= texts
 
 
+def test_long_names_leave_room_for_the_plot():
+    figure = curves([Line("n" * 500, [0, 1], [0, 1])], x_label="x" * 500, y_label="y" * 48)
+    svg = figure_svg(figure)
+    assert "x" * 47 + "…" in svg
+    assert "y" * 48 in svg
+    box = figure.axes[0].get_position()
+    assert min(box.width, box.height) > 0.5
+
+
 def test_bars_say_their_values():
     axes = bars(["a", "b_$"], [0.512, 0.7], x_label="accuracy [%]", percent=True).axes[0]
     assert [text.get_text() for text in axes.texts] == ["51.2", "70.0"]

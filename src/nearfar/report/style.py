@@ -62,6 +62,8 @@ _DARK_SERIES = (
 )
 LIGHT = Theme("#1a1d21", "#5b6471", "#dfe3e8", "#ffffff", _LIGHT_SERIES)
 DARK = Theme("#e8eaed", "#a3acb8", "#333a43", "#171b20", _DARK_SERIES)
+LONGEST = 48
+"""Letters of a name or axis in a plot."""
 MARKERS = ("o", "s", "^", "D", "v")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
@@ -73,8 +75,9 @@ def css_variables(theme: Theme) -> Mapping[str, str]:
 
 
 def plain(text: str) -> str:
-    """Protect a text from being read as a formula, which dollar signs would start."""
-    return text.replace("$", r"\$")
+    """Cut a text to a length that leaves room for the plot, and keep its dollar signs from starting a formula."""
+    short = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return short.replace("$", r"\$")
 
 
 def new_figure(
