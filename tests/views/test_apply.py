@@ -1,6 +1,5 @@
 """The doors of the package: what they take, what they refuse, which back end they choose."""
 
-import builtins
 import os
 import subprocess
 import sys
@@ -95,21 +94,24 @@ def test_a_plan_serves_its_own_pictures_only():
         apply(plan, scenes([(20, 30)] * 2), threads=0)
 
 
+def test_back_ends_refuse_what_they_cannot_take():
+    plan = draw(VIEW, [(20, 30)] * 2, rng())
+    with pytest.raises(InputError, match="images for 'cuda' must be one uint8 tensor on a GPU, got others on 'cpu'"):
+        apply(plan, scenes([(20, 30)] * 2), backend="cuda")
+    elsewhere = torch.zeros(2, 20, 30, 3, dtype=torch.uint8, device="meta")
+    with pytest.raises(InputError, match="images for the back end 'cpu' must be on the CPU, got them on 'meta'"):
+        apply(plan, elsewhere, backend="cpu")
+    assert apply_module.choose(elsewhere, "auto") == "reference"
+
+
 def test_unknown_recipe_offers_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'simclr'"):
         VIEWS.get("simcrl")
 
 
 def test_without_numba_the_reference_serves(monkeypatch):
-    def no_numba(name, *arguments, **options):
-        if name.partition(".")[0] == "numba":
-            raise ImportError("No module named 'numba'")
-        return real(name, *arguments, **options)
-
-    real = builtins.__import__
-    monkeypatch.setattr(builtins, "__import__", no_numba)
-    monkeypatch.delitem(sys.modules, "nearfar.views.kernels", raising=False)
-    apply_module._compiles.cache_clear()
+    monkeypatch.setitem(sys.modules, "nearfar.views.cpu", None)  # its import fails, as it does without numba
+    apply_module._works.cache_clear()
     images = scenes([(20, 30)] * 2)
     plan = draw(VIEW, [(20, 30)] * 2, rng())
     try:
@@ -119,7 +121,7 @@ def test_without_numba_the_reference_serves(monkeypatch):
             warnings.simplefilter("error")
             apply_function(plan, images)  # says so once
     finally:
-        apply_module._compiles.cache_clear()
+        apply_module._works.cache_clear()
     assert torch.equal(got, apply_function(plan, images, backend="reference"))
 
 

@@ -22,7 +22,7 @@ __all__ = ["Backend", "Images", "apply", "make_views"]
 Images: TypeAlias = Sequence[NDArray[Any]] | NDArray[Any] | Tensor
 """N pictures (H, W, C) of varying size, or one (N, H, W, C) array or tensor; uint8 or uint16, all with C channels."""
 
-Backend: TypeAlias = Literal["auto", "reference", "cpu"]
+Backend: TypeAlias = Literal["auto", "reference", "cpu", "cuda"]
 
 
 def apply(
@@ -39,8 +39,8 @@ def apply(
     Args:
         plan: from `draw`, for pictures of these sizes.
         images: the pictures, in the plan's order.
-        backend: ``"reference"`` (plain torch, any device), ``"cpu"`` (compiled with numba), or ``"auto"``: the fastest
-            one that can take these pictures.
+        backend: ``"reference"`` (plain torch, any device), ``"cpu"`` (compiled with numba), ``"cuda"`` (Triton, for one
+            (N, H, W, C) uint8 tensor on a GPU), or ``"auto"``: the fastest one that can take these pictures.
         channels_last: memory layout of the result; its shape is the same either way.
         dtype: of the result, float32, bfloat16 or float16.
         threads: how many threads may work on the batch, ``None`` for all cores; the result does not depend on it.
@@ -58,7 +58,12 @@ def apply(
     require(bool((sizes == plan.sizes).all()), "apply", "sizes of the images", "those of the plan", "others")
     require(len(plan) == 0 or channels == plan.channels, "apply", "channels", f"the plan's {plan.channels}", channels)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    if choose(images, backend) == "cpu":
+    chosen = choose(images, backend)
+    if chosen == "cuda" and isinstance(images, Tensor):
+        from nearfar.views import cuda
+
+        return cuda.run(plan, images, channels_last=channels_last, dtype=dtype)
+    if chosen == "cpu":
         from nearfar.views import cpu
 
         views = cpu.run(plan, images, channels_last=channels_last, threads=threads)
@@ -75,22 +80,28 @@ def choose(images: Images, backend: Backend) -> Backend:
     Raises:
         InputError: when the one asked for cannot take these images.
     """
-    on_cpu = not isinstance(images, Tensor) or images.device.type == "cpu"
+    device = images.device.type if isinstance(images, Tensor) else "cpu"
+    small = isinstance(images, Tensor) and images.dtype == torch.uint8
+    fix = "move them, or leave the back end to 'auto'"
     if backend == "cpu":
-        fix = "move them, or leave the back end to 'auto'"
-        require(on_cpu, "apply", "images for the back end 'cpu'", "on the CPU", getattr(images, "device", ""), fix)
-    if backend != "auto":
-        return backend
-    return "cpu" if on_cpu and _compiles() else "reference"
+        require(device == "cpu", "apply", "images for the back end 'cpu'", "on the CPU", f"them on {device!r}", fix)
+    elif backend == "cuda":
+        got = f"{'uint8' if small else 'others'} on {device!r}"
+        require(small and device == "cuda", "apply", "images for 'cuda'", "one uint8 tensor on a GPU", got, fix)
+    elif backend == "auto" and device == "cpu":
+        return "cpu" if _works("numba", "nearfar.views.cpu") else "reference"
+    elif backend == "auto" and device == "cuda" and small:
+        return "cuda" if _works("triton", "nearfar.views.cuda") else "reference"
+    return "reference" if backend == "auto" else backend
 
 
 @cache
-def _compiles() -> bool:
-    """Whether numba works here; it is asked once."""
+def _works(package: str, module: str) -> bool:
+    """Whether a back end can be imported; it is tried once, and its absence told once."""
     try:
-        importlib.import_module("nearfar.views.kernels")
+        importlib.import_module(module)
     except ImportError as error:
-        text = f"views: numba cannot be used ({error}), so views are made about 100 times slower; install numba"
+        text = f"views: {package} cannot be used ({error}), so views are made many times slower; install {package}"
         warnings.warn(text, RuntimeWarning, stacklevel=2)
         return False
     return True

@@ -28,7 +28,8 @@ def run(plan: Plan, images: Sequence[NDArray[np.generic]] | NDArray[np.generic] 
     """Return the views, (N, C, S, S) float32, of N pictures (H, W, C), uint8 or uint16, checked by the caller."""
     size = plan.view.size
     if len(plan) == 0:
-        return torch.empty(0, plan.channels, size, size)
+        device = images.device if isinstance(images, Tensor) else "cpu"
+        return torch.empty(0, plan.channels, size, size, device=device)
     return torch.stack([_one(plan, i, _to_unit(images[i])) for i in range(len(plan))])
 
 
