@@ -14,7 +14,7 @@ from rich.table import Table as RichTable
 
 from nearfar.data import ArraySource, Source, take
 from nearfar.errors import RunError
-from nearfar.evaluation import KNN, FewShot, Labelled, Linear, Report, evaluate
+from nearfar.evaluation import KNN, FewShot, Labelled, Linear, Report, comparison, evaluate
 from nearfar.files import write_atomic
 from nearfar.pipeline.embed import embed
 from nearfar.pipeline.environment import environment
@@ -35,7 +35,6 @@ from nearfar.report import (
     ViewGrid,
     demo_page,
     project,
-    to_rich,
 )
 from nearfar.searching import search_ids
 from nearfar.training.run import Run
@@ -88,7 +87,7 @@ def demo(*, out: str | Path = "nearfar-demo", epochs: int | None = None, seed: i
     say("5/5 search and report")
     table = _table(numbers)
     path = _report(folder, run, images, test, subject, numbers, table, config, seed, (trained, began))
-    return Demo(path, to_rich(table), numbers)
+    return Demo(path, comparison(list(numbers.values())), numbers)
 
 
 def _fresh(folder: Path) -> Path:
@@ -124,11 +123,11 @@ def _score(subject: Subject, name: str, train: Source, test: Source, seed: int) 
 
 
 def _table(numbers: dict[str, Report]) -> Table:
-    columns = [Column("test accuracy")]
+    columns = [Column("labels per class")]
     for kind in ("knn", "linear"):
         group = "kNN" if kind == "knn" else "linear"
-        columns += [Column(f"{n} per class", group=group, better="higher", digits=1, percent=True) for n in SHOTS]
-        columns.append(Column("all labels", group=group, better="higher", digits=1, percent=True))
+        shown = [*map(str, SHOTS), "all"]
+        columns += [Column(name, group=group, better="higher", digits=1, percent=True) for name in shown]
     rows: list[list[Any]] = []
     for name, report in numbers.items():
         row: list[Any] = [name]
@@ -139,7 +138,7 @@ def _table(numbers: dict[str, Report]) -> Table:
         rows.append(row)
     first = next(iter(numbers.values()))
     notes = [first.train, first.test, *(f"{result.protocol}: {result.sentence}" for result in first.results)]
-    return Table(columns, rows, title="Accuracy on held-out digits", notes=notes)
+    return Table(columns, rows, title="Accuracy on held-out digits, by the number of labels per class", notes=notes)
 
 
 def _report(

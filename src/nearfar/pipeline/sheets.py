@@ -33,7 +33,7 @@ def seen(
         plan = draw(plain, sizes, rng, channels=images[0].shape[2])
         made.append(apply(plan, images).permute(0, 2, 3, 1).numpy())
         captions.append(
-            [", ".join(f"{key} {value}" for key, value in plan.describe(i).items()) for i in range(len(images))]
+            ["\n".join(f"{key} {value}" for key, value in plan.describe(i).items()) for i in range(len(images))]
         )
     return images, made, captions
 
@@ -42,7 +42,7 @@ def write_views(path: Path, source: Source, views: Sequence[Any], *, seed: int) 
     """Write a sheet of a few images and their views as PNG."""
     from nearfar.report import views_sheet
 
-    images, made, _ = seen(source, views, seed=seed)
+    images, made, captions = seen(source, views, seed=seed)
     buffer = io.BytesIO()
-    views_sheet(images, made, value_range=(0.0, 1.0)).save(buffer, format="PNG")
+    views_sheet(images, made, captions, value_range=(0.0, 1.0)).save(buffer, format="PNG")
     write_atomic(path, buffer.getvalue())
