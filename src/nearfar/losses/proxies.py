@@ -159,7 +159,7 @@ def soft_triple(
     require(margin >= 0, "soft_triple", "margin", ">= 0", margin)
     require(tau >= 0, "soft_triple", "tau", ">= 0", tau)
     similarity = ((cosine / gamma).softmax(2) * cosine).sum(2)
-    logits = similarity - margin * F.one_hot(labels, len(centers))
+    logits = similarity - margin * F.one_hot(labels, len(centers)).to(similarity.dtype)
     values = F.cross_entropy(scale * logits, labels, reduction="none")
     classes, count, _ = centers.shape
     if tau and count > 1:
