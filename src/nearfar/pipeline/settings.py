@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import typing
 from typing import Any, Literal
 
 from nearfar.errors import ConfigError, require
@@ -53,12 +53,12 @@ class PretrainConfig:
     """
 
     method: str = "simclr"
-    method_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    method_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     encoder: str = "auto"
-    encoder_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    encoder_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     pretrained: bool = False
     views: str = "auto"
-    view_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    view_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     image_size: int | None = None
     channels: int | None = None
     split: str | None = None
@@ -84,14 +84,15 @@ class PretrainConfig:
     log_every: int = 10
     checkpoint_seconds: float = 600.0
     probe: bool = True
-    track: tuple[str, ...] = ()
+    track: tuple[Literal["wandb", "mlflow"], ...] = ()
 
     def __post_init__(self) -> None:
-        """Check every number that has a range.
+        """Convert every value to its field's type, and check every number that has a range.
 
         Raises:
-            ConfigError: on the first that is out of it.
+            ConfigError: on the first that is wrong.
         """
+        self._convert()
         at_least = {
             "image_size": 1, "channels": 1, "limit": 2, "epochs": 1, "batch_size": 1, "accumulate": 1, "devices": 1,
             "nodes": 1, "threads": 1, "seed": 0, "log_every": 1,
@@ -106,3 +107,19 @@ class PretrainConfig:
             value = getattr(self, name)
             require(value is None or value >= 0, "pretrain", name, ">= 0", value, error=ConfigError)
         require(0 <= self.momentum < 1, "pretrain", "momentum", "in [0, 1)", self.momentum, error=ConfigError)
+
+    def _convert(self) -> None:
+        given = [field for field in dataclasses.fields(self) if getattr(self, field.name) != _default(field)]
+        if not given:
+            return
+        from nearfar.config import check  # loads pydantic, which the defaults, and so every --help, do without
+
+        hints = typing.get_type_hints(type(self))
+        for field in given:
+            value = check("pretrain", field.name, hints[field.name], getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    made = field.default_factory
+    return field.default if made is dataclasses.MISSING else made()
