@@ -14,6 +14,7 @@ import argparse
 import ctypes
 import json
 import math
+import os
 import statistics
 import subprocess
 import sys
@@ -291,6 +292,7 @@ def main(quick: bool) -> None:
         "Semi-hard triplets: nearfar takes one negative per pair (FaceNet's rule), the other two all semi-hard "
         "triplets; so the rows compare the cost of mining, not the same number.",
     ]
+    notes.append(f"Load average of the machine over the minute before: {os.getloadavg()[0]:.1f}.")
     rows = {}
     for name in CONTENDERS:
         sizes = SIZES_OF.get(name, SIZES)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nearfar import losses
+from nearfar.errors import InputError
 from nearfar.losses import _engine, _plain, _tiled
 from nearfar.losses._checks import unit
 from nearfar.losses._engine import using
@@ -185,7 +186,7 @@ class Largest(TorchDispatchMode):
 def test_no_tensor_of_the_size_of_the_matrix_is_ever_made(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """multi_label_sup_con is given such a matrix, so it is left out."""
     monkeypatch.setattr(_tiled, "_SIDE", {"cpu": 32})
-    n = 300
+    n = 150
     with Largest() as largest:
         value_and_gradient(name, "tiled", rows(n, dtype=torch.float32))
     assert 32 * 32 <= largest.elements <= 4 * n * 5
@@ -194,7 +195,16 @@ def test_no_tensor_of_the_size_of_the_matrix_is_ever_made(name: str, monkeypatch
     assert largest.elements >= (n * 5 if "queue alone" in name else n * n)
 
 
-def test_size_chooses_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_derivative_is_refused_rather_than_wrong() -> None:
+    x, y, *_ = rows(5)
+    x.requires_grad_()
+    with using("tiled"):
+        value = losses.nt_xent(x, y)
+    with pytest.raises(InputError, match="create_graph must be False"):
+        torch.autograd.grad(value, x, create_graph=True)
+
+
+def test_size_chooses_the_way() -> None:
     a, b = torch.zeros(8, 3), torch.zeros(1000, 3)
     assert _engine._way(a, a) == "plain"
     assert _engine._way(b, b) == "tiled"

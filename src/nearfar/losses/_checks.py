@@ -21,6 +21,7 @@ __all__ = [
     "check_labels",
     "check_positive",
     "check_reduction",
+    "first_derivative_only",
     "in_float32",
     "no_autocast",
     "reduce",
@@ -149,6 +150,18 @@ def check_reduction(who: str, reduction: str) -> None:
         InputError: when it is another.
     """
     require(reduction in get_args(Reduction), who, "reduction", "'mean', 'sum' or 'none'", repr(reduction))
+
+
+def first_derivative_only() -> None:
+    """Refuse a backward pass that shall itself be differentiated, which would silently give a wrong second derivative.
+
+    Raises:
+        InputError: when called in a backward pass with ``create_graph=True``.
+    """
+    require(
+        not torch.is_grad_enabled(), "the tiled loss", "create_graph", "False", True,
+        "only batches small enough for the plain formula have a second derivative",
+    )  # fmt: skip
 
 
 def reduce(

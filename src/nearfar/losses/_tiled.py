@@ -16,6 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from nearfar.losses._checks import first_derivative_only
 from nearfar.losses._hide import Hide
 
 __all__ = ["both_logsumexp", "row_logsumexp", "row_softplus"]
@@ -161,6 +162,7 @@ class _RowLogSumExp(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        first_derivative_only()
         a, b, out = ctx.saved_tensors
         other = a if b is None else b
         row = (grads[0], out)
@@ -180,6 +182,7 @@ class _BothLogSumExp(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        first_derivative_only()
         a, b, row, col = ctx.saved_tensors
         slopes = _Slopes((grads[0], row), (grads[1], col), ctx.bounded, _buffer(a, b))
         return *_gradients(ctx, a, b, slopes), None
@@ -197,6 +200,7 @@ class _RowSoftplus(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        first_derivative_only()
         a, b = ctx.saved_tensors
 
         def slopes(tile: Tensor, rows: slice, _: slice) -> Tensor:

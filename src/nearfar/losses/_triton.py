@@ -23,6 +23,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from nearfar.losses._checks import first_derivative_only
+
 __all__ = ["row_logsumexp"]
 
 # Exponentials are taken base 2, which the hardware does natively.
@@ -171,6 +173,7 @@ class _RowLogSumExp(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        first_derivative_only()
         a, b, out = ctx.saved_tensors
         # +inf for an empty row gives exp(-inf) = 0.
         row = (out.masked_fill(out.isneginf(), torch.inf) * _LOG2E, grads[0].contiguous())
