@@ -26,9 +26,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from benchmarks.record import Timer, table, write
 from torch import Tensor
 
+from benchmarks.record import Timer, table, write
 from nearfar import losses
 
 DIM, THREADS, SEED = 128, 2, 0
