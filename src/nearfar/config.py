@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -41,18 +41,21 @@ def settings(factory: Callable[..., Any]) -> dict[str, Setting]:
     }
 
 
-def check_options(who: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def check_options(
+    who: str, factory: Callable[..., Any], options: Mapping[str, Any], *, without: Iterable[str] = ()
+) -> dict[str, Any]:
     """Return ``options`` converted to the types that ``factory``'s keyword-only parameters ask for.
 
     Args:
         who: the name used in errors, such as ``"method simclr"``.
         factory: the class or function that the options are for.
         options: names to values, as read from a flag, a file or Python.
+        without: parameters that are no settings, because they are set elsewhere.
 
     Raises:
         ConfigError: on an unknown name or a value of the wrong type.
     """
-    schema = settings(factory)
+    schema = {name: setting for name, setting in settings(factory).items() if name not in set(without)}
     checked = {}
     for name, value in options.items():
         if name not in schema:

@@ -8,13 +8,16 @@ result is the gradient of one process. Outside a process group every function he
 
 from __future__ import annotations
 
+import os
 from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["gather", "gather_sizes", "is_distributed", "rank", "sum_over_ranks", "world_size"]
+__all__ = ["gather", "gather_sizes", "is_distributed", "launched_rank", "rank", "sum_over_ranks", "world_size"]
+
+_RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 
 
 def is_distributed() -> bool:
@@ -30,6 +33,21 @@ def world_size() -> int:
 def rank() -> int:
     """This process's rank; 0 outside a process group."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def launched_rank() -> int:
+    """This process's rank as its launcher (torchrun, SLURM, Lightning) says it, known before the group is running.
+
+    0 where nothing was launched; another number than 0 on every process but one. Use it to let one process write what
+    all would write.
+    """
+    given = {name: int(value) for name in _RANKS if (value := os.environ.get(name, "")).isdecimal()}
+    if "RANK" in given:
+        return given["RANK"]
+    local, node = given.get("LOCAL_RANK", 0), given.get("NODE_RANK", given.get("GROUP_RANK", 0))
+    if "LOCAL_RANK" in given or node:  # only whether it is 0 counts: how many ranks a node has is not known here
+        return local or node
+    return given.get("SLURM_PROCID", given.get("JSM_NAMESPACE_RANK", 0))
 
 
 def gather_sizes(rows: int, device: torch.device) -> list[int]:

@@ -15,8 +15,8 @@ __all__ = ["say", "stderr", "stdout", "track"]
 
 T = TypeVar("T")
 
-stderr = Console(stderr=True, highlight=False)
-stdout = Console(highlight=False)
+stderr = Console(stderr=True, highlight=False, emoji=False)
+stdout = Console(highlight=False, emoji=False)
 
 
 def say(text: str) -> None:

@@ -12,7 +12,7 @@ from functools import cached_property
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar, cast
 
-from nearfar.errors import ConfigError, nearest
+from nearfar.errors import ConfigError, RunError, nearest
 
 __all__ = ["Registry"]
 
@@ -49,6 +49,7 @@ class Registry(Generic[T]):
 
         Raises:
             ConfigError: when the name is unknown; the nearest known one is offered.
+            RunError: when another package's object cannot be imported.
         """
         target = self.builtin.get(name) or self._external.get(name)
         if target is None:
@@ -56,4 +57,11 @@ class Registry(Generic[T]):
                 f"{self.kind}: name must be a known {self.kind}, got {name!r}; {nearest(name, self.names())}"
             )
         module, _, attribute = target.partition(":")
-        return cast(T, getattr(importlib.import_module(module), attribute))
+        try:
+            return cast(T, getattr(importlib.import_module(module), attribute))
+        except (ImportError, AttributeError) as error:
+            if name in self.builtin:
+                raise
+            raise RunError(
+                f"{self.kind} {name}: must be importable from {target!r}, got {error}; mend or remove that package"
+            ) from error

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, ArgumentCollection, CycloptsError, Parameter
 from cyclopts.config import Dict
 
 from nearfar._version import __version__
@@ -17,6 +17,9 @@ from nearfar.progress import stderr
 __all__ = ["main"]
 
 VERBS = ("demo", "pretrain", "evaluate", "embed", "index", "search", "methods", "encoders")
+
+flags: list[str] = []
+"""The settings that stand on the command line itself, not in a file or a recipe."""
 
 app = App(
     name="nearfar",
@@ -46,7 +49,7 @@ def launch(
         recipe: the settings of a run by name, for pretrain; --config and flags override them.
         debug: show the traceback of an error.
     """
-    app.config = _sources(config, recipe)
+    app.config = (_remember_flags, *_sources(config, recipe))
     app(list(tokens), exit_on_error=False, print_error=False)
 
 
@@ -67,7 +70,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(RunError(f"{error.filename or 'nearfar'}: {error.strerror or error}")), 1)
     except KeyboardInterrupt:
         _fail("stopped; what was written stays, --resume goes on from there where the verb has it", 130)
+    except Exception as error:
+        if "--debug" in tokens:
+            raise
+        first = (str(error).splitlines() or [""])[0]
+        _fail(
+            f"nearfar: {type(error).__name__}: {first}; this should have been a clear sentence, --debug shows where", 1
+        )
     sys.exit(0)
+
+
+def _remember_flags(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Note which settings stand on the command line itself; cyclopts calls this before the other sources."""
+    flags[:] = [argument.keys[0] for argument in arguments if argument.tokens and argument.keys]
 
 
 def _sources(config: Path | None, recipe: str | None) -> tuple[Any, ...]:

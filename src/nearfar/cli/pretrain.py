@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from nearfar.cli.app import flags
 from nearfar.pipeline.settings import PretrainConfig
 
 __all__ = ["pretrain"]
@@ -31,4 +32,5 @@ def pretrain(
     """
     import nearfar
 
-    nearfar.pretrain(data, out=out, config=settings, resume=resume, overwrite=overwrite)
+    given = {name: getattr(settings, name) for name in flags}
+    nearfar.pretrain(data, out=out, config=settings, resume=resume, overwrite=overwrite, **given)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
+import importlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from torch import nn
 
-from nearfar.config import check_options
+from nearfar.config import check_options, settings
 from nearfar.encoders.base import Encoder
 from nearfar.encoders.small import SmallConvNet
-from nearfar.errors import ConfigError, nearest, require
+from nearfar.errors import ConfigError, RunError, nearest, require
 from nearfar.registry import Registry
 
 __all__ = ["ENCODERS", "EncoderSpec", "build", "names"]
@@ -20,6 +22,8 @@ ENCODERS: Registry[type[Encoder]] = Registry(
     "encoder", group="nearfar.encoders", builtin={"small": "nearfar.encoders.small:SmallConvNet"}
 )
 """Encoders of our own and of other packages; every timm model can be named as well."""
+
+_GIVEN = ("in_channels", "image_size")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,11 +57,7 @@ def names(pattern: str = "") -> list[str]:
     """Return the names of our encoders, and of the timm models that match a pattern such as ``"resnet*"``."""
     if not pattern:
         return ENCODERS.names()
-    import fnmatch
-
-    import timm
-
-    return [*fnmatch.filter(ENCODERS.names(), pattern), *timm.list_models(pattern)]
+    return [*fnmatch.filter(ENCODERS.names(), pattern), *_timm_models().names(pattern)]
 
 
 def build(
@@ -87,6 +87,7 @@ def build(
 
     Raises:
         ConfigError: on an unknown name (the nearest ones are offered) or an unknown setting.
+        RunError: when timm is needed and cannot be imported.
     """
     require(in_channels >= 1, "encoder", "in_channels", ">= 1", in_channels)
     options = dict(options or {})
@@ -94,20 +95,17 @@ def build(
     encoder: Encoder
     if name in ENCODERS:
         factory = ENCODERS.get(name)
-        checked = check_options(f"encoder {name}", factory, options)
-        encoder = factory(**{"in_channels": in_channels, "image_size": image_size, **checked})
+        checked = check_options(f"encoder {name}", factory, options, without=_GIVEN)
+        defaults = {key: setting.default for key, setting in settings(factory).items() if key not in _GIVEN}
+        options = {**defaults, **checked}  # written out, so that a later default changes no saved encoder
+        encoder = factory(in_channels=in_channels, image_size=image_size, **options)
         stem = "small" if factory is SmallConvNet else stem
     else:
-        from nearfar.encoders.timm_models import TimmEncoder, known
-
-        if not known(name):
-            raise ConfigError(
-                f"encoder: must be {', '.join(ENCODERS.names())} or a timm model, got {name!r}; {_near(name)}"
-            )
-        encoder = TimmEncoder(
+        check_name(name)
+        encoder = _timm_models().TimmEncoder(
             name, in_channels=in_channels, image_size=image_size, pretrained=pretrained, options=options
         )
-        stem = encoder.stem
+        stem = "small" if encoder.stem == "small" else "standard"
     spec = EncoderSpec(
         name=name,
         dim=encoder.dim,
@@ -121,6 +119,19 @@ def build(
     return encoder, spec
 
 
+def check_name(name: str) -> None:
+    """Refuse a name that is neither one of ours nor a timm model.
+
+    Raises:
+        ConfigError: the nearest name is offered.
+        RunError: when it could be a timm model, but timm cannot be imported.
+    """
+    if name not in ENCODERS and not _timm_models().known(name):
+        known = [*ENCODERS.names(), *_timm_models().names("")]
+        ours = ", ".join(ENCODERS.names())
+        raise ConfigError(f"encoder: must be {ours} or a timm model, got {name!r}; {nearest(name, known)}")
+
+
 def describe(spec: EncoderSpec, encoder: nn.Module) -> str:
     """Return one line about an encoder for the person who waits."""
     count = sum(p.numel() for p in encoder.parameters())
@@ -129,7 +140,13 @@ def describe(spec: EncoderSpec, encoder: nn.Module) -> str:
     return f"encoder {spec.name}: {count / 1e6:.2f} M parameters, dim {spec.dim}, {spec.in_channels} x {side}, {stem}"
 
 
-def _near(name: str) -> str:
-    import timm
-
-    return nearest(name, [*ENCODERS.names(), *timm.list_models()])
+def _timm_models() -> Any:
+    """Import what wraps timm, which is broken wherever torchvision does not fit torch."""
+    try:
+        return importlib.import_module("nearfar.encoders.timm_models")
+    except (ImportError, RuntimeError, AttributeError, OSError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(
+            f"encoder: timm models need timm and torchvision, which cannot be imported ({first}); "
+            f"install them to fit torch, or use one of {', '.join(ENCODERS.names())}"
+        ) from error

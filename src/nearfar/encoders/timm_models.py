@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nearfar.encoders.base import Encoder
 from nearfar.errors import ConfigError
 
-__all__ = ["TimmEncoder", "known"]
+__all__ = ["TimmEncoder", "known", "names"]
 
 SMALL_IMAGE = 64
 
@@ -20,6 +20,11 @@ SMALL_IMAGE = 64
 def known(name: str) -> bool:
     """Whether timm has a model of this name, with or without a tag of pretrained weights."""
     return timm.is_model(name)  # type: ignore[no-any-return]
+
+
+def names(pattern: str) -> list[str]:
+    """Return timm's models that match a pattern such as ``"resnet*"``; all without one."""
+    return list(timm.list_models(pattern))
 
 
 class TimmEncoder(Encoder):

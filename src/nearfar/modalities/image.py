@@ -19,10 +19,14 @@ SMALL = 64
 """Images of at most that many pixels a side get small encoders and no blur."""
 
 
+def _default_views(size: int, channels: int) -> str:
+    if channels != 3:
+        return "gray"
+    return "cifar" if size <= SMALL else "simclr"
+
+
 def _views(name: str, size: int, channels: int) -> tuple[ImageView, ...]:
-    if name == "auto":
-        name = "gray" if channels != 3 else ("cifar" if size <= SMALL else "simclr")
-    return tuple(VIEWS.get(name)(size))
+    return tuple(VIEWS.get(_default_views(size, channels) if name == "auto" else name)(size))
 
 
 def _evaluation_view(size: int, *, mean: tuple[float, ...], std: tuple[float, ...]) -> ImageView:
@@ -42,6 +46,7 @@ def _encoder(size: int) -> str:
 IMAGE = Modality(
     name="image",
     open=open_images,
+    default_views=_default_views,
     views=_views,
     evaluation_view=_evaluation_view,
     make_views=_make,

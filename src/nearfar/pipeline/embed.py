@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from nearfar.data import open_images, take
 from nearfar.data.embeddings import EmbeddingsInfo
 from nearfar.data.embeddings_writer import EmbeddingsWriter
 from nearfar.data.source import Source
+from nearfar.errors import RunError, require
 from nearfar.pipeline.features import Subject, iterate_features, open_subject
 from nearfar.progress import say
 
@@ -27,6 +31,7 @@ def embed(
     batch_size: int = 256,
     threads: int | None = None,
     overwrite: bool = False,
+    module: nn.Module | None = None,
 ) -> Path:
     """Write the representations of all images, in their order, with ids and labels.
 
@@ -44,6 +49,7 @@ def embed(
         batch_size: images at once; no effect on the numbers beyond rounding.
         threads: threads that read images.
         overwrite: replace the file, and forget an unfinished one.
+        module: a freshly built encoder of your own, for a run that trained one.
 
     Returns:
         The path of the file.
@@ -52,18 +58,21 @@ def embed(
         RunError: when the file exists, or there is no such encoder.
         DataError: when the images cannot be used.
     """
-    subject = open_subject(encoder, channels=channels or 3, image_size=image_size, pretrained=pretrained)
+    path = Path(out)
+    if path.exists() and not overwrite:
+        raise RunError(f"{path}: already exists; choose another --out, or add --overwrite")
+    subject = open_subject(encoder, channels=channels, image_size=image_size, pretrained=pretrained, module=module)
     source = open_images(data, split=split, channels=channels or subject.spec.in_channels)
+    of = str(data) if isinstance(data, str | Path) else type(data).__name__
     info = EmbeddingsInfo(
         dim=subject.spec.dim,
         fingerprint=subject.fingerprint,
         view=subject.view,
-        source=f"{subject.name} on {data if isinstance(data, str | Path) else type(data).__name__}",
+        source=f"{subject.name} on {of}{f', split {split}' if split else ''}",
     )
-    path = Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     with EmbeddingsWriter(path, info, overwrite=overwrite) as writer:
-        rest = _rest(source, writer.done_ids)
+        rest = _rest(source, writer.done_ids, path)
         if writer.done:
             say(f"{path}: goes on after {writer.done} embeddings")
         if rest is not None:
@@ -71,11 +80,21 @@ def embed(
     return path
 
 
-def _rest(source: Source, done: list[str]) -> Source | None:
-    """Return the items after the last one that is already written, or ``None`` when that was the last."""
+def _rest(source: Source, done: list[str], path: Path) -> Source | None:
+    """Return the items after the last one that is already written, or ``None`` when that was the last.
+
+    Raises:
+        RunError: when what is written is not of these items in their order.
+    """
     if not done:
         return source
-    start = list(source.ids).index(done[-1]) + 1 if done[-1] in set(source.ids) else 0
+    ids = list(source.ids)
+    place = {name: row for row, name in enumerate(ids)}
+    rows = [place.get(name, -1) for name in done]
+    ok = rows[0] >= 0 and all(before < after for before, after in itertools.pairwise(rows))
+    must, fix = "of the same images in the same order", "add --overwrite to start again"
+    require(ok, str(path), "unfinished embeddings", must, "others", fix, error=RunError)
+    start = rows[-1] + 1
     return take(source, range(start, len(source))) if start < len(source) else None
 
 

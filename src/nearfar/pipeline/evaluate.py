@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from torch import nn
+
 from nearfar.config import check
 from nearfar.data import Source, hold_out, hold_out_rows, open_splits
 from nearfar.data.embeddings import read_embeddings
-from nearfar.errors import ConfigError, DataError, nearest, require
+from nearfar.errors import ConfigError, DataError, RunError, nearest, require
 from nearfar.evaluation import PROTOCOLS, Labelled, Protocol, Report, encode_labels
 from nearfar.evaluation import evaluate as score
 from nearfar.files import write_atomic
@@ -40,6 +42,7 @@ def evaluate(
     out: str | Path | None = None,
     threads: int | None = None,
     seed: int = 0,
+    module: nn.Module | None = None,
 ) -> Report:
     """Score an encoder, a baseline, or embeddings that anybody made.
 
@@ -62,6 +65,7 @@ def evaluate(
         out: write the report there, as JSON.
         threads: threads that read images.
         seed: of the held-out part and of all draws.
+        module: a freshly built encoder of your own, for a run that trained one.
 
     Returns:
         The report; ``report.text()`` prints it, ``report["knn"].value`` is one number.
@@ -69,7 +73,10 @@ def evaluate(
     Raises:
         ConfigError: on an unknown protocol or setting.
         DataError: when there are no labels.
+        RunError: when there is no such encoder, or ``out`` cannot be written.
     """
+    if out is not None and not Path(out).parent.is_dir():
+        raise RunError(f"{out}: must be in an existing folder, got none of that name; make it, or choose another --out")
     protocols = _protocols(protocol, options or {}, seed)
     if embeddings is not None:
         alone = encoder is None and data is None
@@ -79,7 +86,7 @@ def evaluate(
         given = encoder is not None and data is not None
         require(given, "evaluate", "encoder and data", "given", "one of them missing", error=ConfigError)
         assert encoder is not None
-        opened = _subject(encoder, baseline, image_size)
+        opened = _subject(encoder, baseline, image_size, channels, module)
         parts = _splits(data, channels or opened.spec.in_channels, train_split, test_split, limit, seed)
         subject, (train, test) = opened.name, _from_images(opened, parts, threads)
     report = score(train, test, protocols, subject=subject)
@@ -112,8 +119,10 @@ def _fields(protocol: type[Protocol]) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(protocol)}  # type: ignore[arg-type]
 
 
-def _subject(encoder: str | Path, baseline: str | None, image_size: int) -> Subject:
-    opened = open_subject(encoder, image_size=image_size)
+def _subject(
+    encoder: str | Path, baseline: str | None, image_size: int, channels: int | None, module: nn.Module | None
+) -> Subject:
+    opened = open_subject(encoder, channels=channels, image_size=image_size, module=module)
     if baseline == "pixels":
         return pixels(opened.spec)
     return untrained(opened.spec) if baseline == "random" else opened

@@ -15,7 +15,7 @@ from torch import nn
 
 from nearfar.data import Loader, Source
 from nearfar.encoders import EncoderSpec, build, fingerprint, load_encoder
-from nearfar.errors import RunError, require
+from nearfar.errors import ConfigError, RunError, require
 from nearfar.modalities import IMAGE
 from nearfar.progress import say, track
 
@@ -47,30 +47,43 @@ class Subject:
         return f"{part} at {size} x {size}, no augmentation"
 
 
-def open_subject(name: str | Path, *, channels: int = 3, image_size: int = 224, pretrained: bool = True) -> Subject:
+def open_subject(
+    name: str | Path,
+    *,
+    channels: int | None = None,
+    image_size: int = 224,
+    pretrained: bool = True,
+    module: nn.Module | None = None,
+) -> Subject:
     """Open a run, a folder with an encoder, or a stock encoder by name.
 
     Args:
         name: a run folder, or ``small`` or a timm model's name.
-        channels: of the images, for a stock encoder.
+        channels: of the images; a stock encoder is built for them, 3 when absent, and a run must be of them.
         image_size: side in pixels, for a stock encoder that is not built for one size.
         pretrained: load timm's published weights into a stock timm encoder.
+        module: a freshly built encoder of the user's own, for a run that trained one.
 
     Raises:
         RunError: when the folder holds no encoder, or published weights cannot be had.
-        ConfigError: when there is no encoder of the name.
+        ConfigError: when there is no encoder of the name, or the number of channels is not the run's.
     """
     path = Path(name)
     if path.is_dir():
-        encoder, spec = load_encoder(path)
+        encoder, spec = load_encoder(path, module)
+        fits, fix = channels in (None, spec.in_channels), "leave the setting out"
+        require(fits, str(name), "channels", f"the encoder's, {spec.in_channels}", channels, fix, error=ConfigError)
         return Subject(str(name), encoder, spec, fingerprint(encoder))
     if path.exists() or os.sep in str(name):
         raise RunError(f"{name}: must be a run folder or the name of an encoder, got neither; check the path")
-    return _stock(str(name), channels, image_size, pretrained)
+    return _stock(str(name), channels or 3, image_size, pretrained)
 
 
 def untrained(like: EncoderSpec, *, seed: int = 0) -> Subject:
     """Return the encoder of a specification with fresh weights: the baseline ``random``."""
+    fix = "score the baseline pixels, or any other encoder"
+    must = "one that can be built by name"
+    require(like.name != "custom", "baseline random", "encoder", must, "one of your own", fix, error=ConfigError)
     state = torch.get_rng_state()
     torch.manual_seed(seed)
     encoder, spec = build(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
+import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from nearfar.config import check, check_options, from_mapping, to_mapping
-from nearfar.data import DecodedSource, Loader, Source, decode_all, write_skipped
+from nearfar.config import check, check_options, from_mapping, settings, to_mapping
+from nearfar.data import DecodedSource, Loader, Skipped, Source, decode_all, write_skipped
+from nearfar.data.loader import cpu_count
+from nearfar.data.memory import available_bytes
+from nearfar.distributed import launched_rank
 from nearfar.encoders import EncoderSpec, build, save_encoder
 from nearfar.encoders.build import describe
-from nearfar.errors import ConfigError, DataError, require
+from nearfar.errors import ConfigError, DataError, RunError, extra, nearest, require
 from nearfar.methods import METHODS, Method
 from nearfar.methods import build as build_method
 from nearfar.modalities import IMAGE
@@ -33,6 +37,12 @@ __all__ = ["pretrain"]
 BASE_LR = {"lars": 0.3, "sgd": 0.12, "adamw": 1e-3}
 """Learning rates per 256 items of the linear rule: SimCLR's for LARS (https://arxiv.org/abs/2002.05709), lightly's
 CIFAR-10 benchmark's for SGD; AdamW's is ours."""
+
+SIDE = 224
+"""The longest side of images by default, in pixels."""
+
+CUSTOM = "custom"
+"""What the encoder of a user's own is called in a run."""
 
 MEAN, STD = (0.5,), (0.25,)
 """What every view is normalised with, whatever the data set: the encoder then fits data of another kind as well."""
@@ -56,7 +66,7 @@ def pretrain(
         config: the settings; all defaults when absent.
         resume: go on from the last checkpoint of the run in ``out``, with the settings it was started with.
         overwrite: delete the run in ``out`` first.
-        module: an encoder of your own, with an integer ``dim``; ``config.encoder`` is then only its name.
+        module: an encoder of your own, with an integer ``dim``, in place of ``config.encoder``.
         changes: single settings that replace those of ``config``, such as ``epochs=20``.
 
     Returns:
@@ -67,35 +77,36 @@ def pretrain(
         DataError: when the data cannot be used.
         RunError: when ``out`` is taken, or training fails.
     """
-    config = _changed(config or PretrainConfig(), changes)
-    folder = Path(out)
+    config = _check_names(_changed(config or PretrainConfig(), changes), module)
+    folder, leads = Path(out), launched_rank() == 0
     if resume:
-        run, config = _resumed(folder, config)
+        run, config = _resumed(folder, config, changes)
         if run.finished:
             say(f"{folder}: is finished; nothing to do")
             return run
-    _check_names(config)
+    elif leads:
+        Run.claim(folder, overwrite=overwrite)
     source = open_training_data(data, split=config.split, channels=config.channels)
     config = _resolve(config, source)
     _check_data(config, source)
     torch.manual_seed(config.seed)
-    encoder, spec = _encoder(config, source, module)
+    encoder, spec = _encoder(config, module)
     method = build_method(config.method, encoder, config.method_options)
+    config = _completed(config, method, spec)
     views = _views(config, spec)
-    if not resume:
-        run = Run.create(folder, overwrite=overwrite)
-        run.write_config({"data": _name_of(data), **to_mapping(config)})
-        write_environment(run.path / "environment.json")
-    say(describe(spec, encoder))
-    decoded = _decoded(config, source, run.path)
-    if not resume:
-        write_views(run.path / "views.png", decoded, views, seed=config.seed)
-    _train(run, config, method, decoded, views, resume=resume)
-    save_encoder(run.path, encoder, spec, {"method": config.method, "epochs": config.epochs})
-    if decoded.skipped:
-        whole = len(decoded) + len(decoded.skipped)
-        say(f"{len(decoded.skipped)} of {whole} files could not be read; see {run.path / 'skipped.csv'}")
-    say(f"done: {run.path}")
+    decoded = _decoded(config, source)
+    loader = _loader(config, decoded, views)
+    run = Run(folder)
+    if leads:
+        if not resume:
+            Run.create(folder, {"data": _name_of(data), **to_mapping(config)}, overwrite=overwrite)
+        say(describe(spec, encoder))
+        _write_first(run, decoded, views, seed=config.seed)
+    _train(run, config, method, decoded, loader, resume=resume)
+    if leads:
+        save_encoder(run.path, encoder, spec, {"method": config.method, "epochs": config.epochs})
+        _say_skipped(run, [*decoded.skipped, *loader.skipped], len(decoded) + len(decoded.skipped))
+        say(f"done: {run.path}")
     return run
 
 
@@ -103,32 +114,62 @@ def _changed(config: PretrainConfig, changes: dict[str, Any]) -> PretrainConfig:
     return from_mapping(PretrainConfig, {**to_mapping(config), **changes}, "pretrain") if changes else config
 
 
-def _resumed(folder: Path, given: PretrainConfig) -> tuple[Run, PretrainConfig]:
+def _resumed(folder: Path, given: PretrainConfig, changes: Mapping[str, Any]) -> tuple[Run, PretrainConfig]:
+    """Open a run and its settings; what was given by name, or is no default, must be as the run was started with."""
     run = Run.open(folder)
     values = run.config()
     values.pop("data", None)
-    stored = from_mapping(PretrainConfig, values, str(folder / "config.yaml"))
-    for field in dataclasses.fields(PretrainConfig):
-        value, default = getattr(given, field.name), getattr(PretrainConfig(), field.name)
-        before = getattr(stored, field.name)
-        if value not in (default, before):
-            name = field.name.replace("_", "-")
+    try:
+        stored = from_mapping(PretrainConfig, values, str(folder / "config.yaml"))
+    except ConfigError as error:
+        raise RunError(f"{error}; start again with --overwrite") from None
+    plain, before = to_mapping(PretrainConfig()), to_mapping(stored)
+    for name, value in to_mapping(given).items():
+        if isinstance(value, dict):
+            same = all(before[name].get(key) == item for key, item in value.items())
+        else:
+            same = value == before[name] or (value == plain[name] and name not in changes)
+        if not same:
+            flag = name.replace("_", "-")
             raise ConfigError(
-                f"--resume: {name} must be {before!r} as the run was started with, got {value!r}; "
+                f"--resume: {flag} must be {before[name]!r} as the run was started with, got {value!r}; "
                 "leave the setting out, or start another run"
             )
     return run, stored
 
 
-def _check_names(config: PretrainConfig) -> None:
-    """Refuse what can be refused before any data is read."""
-    check_options(f"method {config.method}", METHODS.get(config.method), config.method_options)
-    if config.encoder == "auto":
-        return
+def _check_names(config: PretrainConfig, module: nn.Module | None) -> PretrainConfig:
+    """Refuse what can be refused before any data is read; return the options converted to their types."""
     from nearfar.encoders import ENCODERS
+    from nearfar.encoders.build import check_name
 
-    if config.encoder in ENCODERS:
-        check_options(f"encoder {config.encoder}", ENCODERS.get(config.encoder), config.encoder_options)
+    method, encoder = config.method, config.encoder
+    changes: dict[str, Any] = {
+        "method_options": check_options(f"method {method}", METHODS.get(method), config.method_options)
+    }
+    if encoder in ENCODERS:
+        changes["encoder_options"] = check_options(
+            f"encoder {encoder}", ENCODERS.get(encoder), config.encoder_options, without=("in_channels", "image_size")
+        )
+    elif module is None and encoder not in ("auto", CUSTOM):
+        check_name(encoder)
+    if config.views != "auto":
+        changes["view_options"] = _view_options(config.views, config.view_options)
+    for tracker in config.track:
+        extra(tracker, tracker, f"--track {tracker}")
+    if module is not None:
+        changes |= {"encoder": CUSTOM, "encoder_options": {}}
+    return dataclasses.replace(config, **changes)
+
+
+def _view_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    view, who = IMAGE.views(name, SIDE, 3)[0], f"views {name}"
+    hints = typing.get_type_hints(type(view))
+    known = {field.name for field in dataclasses.fields(view)} - {"size", "mean", "std"}
+    for key in options:
+        if key not in known:
+            raise ConfigError(f"{who}: unknown setting {key!r}; {nearest(key, known)}")
+    return {key: check(who, key, hints[key], value) for key, value in options.items()}
 
 
 def _resolve(config: PretrainConfig, source: Source) -> PretrainConfig:
@@ -137,7 +178,7 @@ def _resolve(config: PretrainConfig, source: Source) -> PretrainConfig:
     from nearfar.training.precision import choose_precision
 
     first = _first(source)
-    size = config.image_size or min(224, *first.shape[:2])
+    size = config.image_size or min(SIDE, *first.shape[:2])
     accelerator, devices = resolve_devices(config.accelerator, config.devices)
     batch = config.batch_size * config.accumulate
     warmup = min(10.0, config.epochs / 10) if config.warmup_epochs is None else config.warmup_epochs
@@ -146,12 +187,25 @@ def _resolve(config: PretrainConfig, source: Source) -> PretrainConfig:
         image_size=size,
         channels=config.channels or first.shape[2],
         encoder=IMAGE.default_encoder(size) if config.encoder == "auto" else config.encoder,
+        views=IMAGE.default_views(size, config.channels or first.shape[2]) if config.views == "auto" else config.views,
         lr=config.lr or scaled_lr(BASE_LR[config.optimizer], batch),
         warmup_epochs=warmup,
         accelerator=accelerator,
         devices=devices,
         precision=choose_precision(config.precision, accelerator),
-        threads=config.threads or min(8, os.cpu_count() or 1),
+        threads=config.threads or min(8, max(1, cpu_count() // devices)),
+    )
+
+
+def _completed(config: PretrainConfig, method: Method, spec: EncoderSpec) -> PretrainConfig:
+    """Write out the options that were left at their defaults, so that a later default changes no old run."""
+    names = settings(type(method))
+    options = {name: getattr(method, name, config.method_options.get(name, names[name].default)) for name in names}
+    return dataclasses.replace(
+        config,
+        method_options=options,
+        encoder_options=dict(spec.options),
+        view_options=_view_options(config.views, config.view_options),
     )
 
 
@@ -192,10 +246,14 @@ def _check_data(config: PretrainConfig, source: Source) -> None:
         require(known, f"method {config.method}", "labels", "given", "none", fix, error=DataError)
 
 
-def _encoder(config: PretrainConfig, source: Source, module: nn.Module | None) -> tuple[nn.Module, EncoderSpec]:
+def _encoder(config: PretrainConfig, module: nn.Module | None) -> tuple[nn.Module, EncoderSpec]:
     assert config.image_size is not None
     assert config.channels is not None
     if module is None:
+        require(
+            config.encoder != CUSTOM, "pretrain", "module", "given for a run with an encoder of your own", "none",
+            "pass a freshly built one as module=", error=ConfigError,
+        )  # fmt: skip
         return build(
             config.encoder,
             in_channels=config.channels,
@@ -210,56 +268,59 @@ def _encoder(config: PretrainConfig, source: Source, module: nn.Module | None) -
         isinstance(dim, int), "pretrain", "module.dim", "an integer", dim, "set it to the length of what it returns"
     )
     spec = EncoderSpec(
-        name="custom", dim=int(dim or 0), in_channels=config.channels, image_size=config.image_size, mean=MEAN, std=STD
+        name=CUSTOM, dim=int(dim or 0), in_channels=config.channels, image_size=config.image_size, mean=MEAN, std=STD
     )  # fmt: skip
     return module, spec
 
 
 def _views(config: PretrainConfig, spec: EncoderSpec) -> tuple[Any, ...]:
     views = IMAGE.views(config.views, spec.image_size, spec.in_channels)
-    known = {field.name: field for field in dataclasses.fields(views[0])}
-    options = {}
-    for name, value in config.view_options.items():
-        from nearfar.errors import nearest
-
-        if name not in known:
-            raise ConfigError(f"views {config.views}: unknown setting {name!r}; {nearest(name, known)}")
-        options[name] = check(f"views {config.views}", name, _hints(type(views[0]))[name], value)
-    return tuple(dataclasses.replace(view, mean=spec.mean, std=spec.std, **options) for view in views)
+    return tuple(dataclasses.replace(view, mean=spec.mean, std=spec.std, **config.view_options) for view in views)
 
 
-def _hints(record: type) -> dict[str, Any]:
-    import typing
-
-    return typing.get_type_hints(record)
-
-
-def _decoded(config: PretrainConfig, source: Source, folder: Path) -> DecodedSource:
+def _decoded(config: PretrainConfig, source: Source) -> DecodedSource:
     if config.limit is not None:
         source = limit_source(source, config.limit, seed=config.seed)
     assert config.image_size is not None
     side = max(config.image_size, round(config.image_size / 0.875))
-    decoded = decode_all(source, side=side, cache=config.cache, threads=config.threads)
-    if decoded.skipped:
-        write_skipped(folder / "skipped.csv", decoded.skipped)
-    return decoded
+    devices = config.devices or 1
+    room = None if devices == 1 else available_bytes() // (4 * devices)
+    return decode_all(source, side=side, cache=config.cache, threads=config.threads, limit_bytes=room)
 
 
-def _train(
-    run: Run, config: PretrainConfig, method: Method, source: Source, views: tuple[Any, ...], *, resume: bool
-) -> None:
-    from nearfar.training.fit import FitSettings, fit
-    from nearfar.training.module import Optimization
-
+def _loader(config: PretrainConfig, source: Source, views: tuple[Any, ...]) -> Loader:
     ranks = (config.devices or 1) * config.nodes
-    loader = Loader(
+    return Loader(
         source,
         lambda images, rng: IMAGE.make_views(images, views, rng),
         batch_size=config.batch_size // ranks,
         seed=config.seed,
         threads=config.threads or 1,
         world_size=ranks,
+        on_broken="replace",  # with cache "off" broken items are met only here
     )
+
+
+def _write_first(run: Run, decoded: DecodedSource, views: tuple[Any, ...], *, seed: int) -> None:
+    """Write what is known before training, unless a run that goes on has it already."""
+    if not (run.path / "environment.json").is_file():
+        write_environment(run.path / "environment.json")
+    if decoded.skipped:
+        write_skipped(run.path / "skipped.csv", decoded.skipped)
+    if not (run.path / "views.png").is_file():
+        write_views(run.path / "views.png", decoded, views, seed=seed)
+
+
+def _say_skipped(run: Run, skipped: list[Skipped], whole: int) -> None:
+    if skipped:
+        write_skipped(run.path / "skipped.csv", skipped)
+        say(f"{len(skipped)} of {whole} files could not be read; see {run.path / 'skipped.csv'}")
+
+
+def _train(run: Run, config: PretrainConfig, method: Method, source: Source, loader: Loader, *, resume: bool) -> None:
+    from nearfar.training.fit import FitSettings, fit
+    from nearfar.training.module import Optimization
+
     steps = math.ceil(len(loader) / config.accumulate)
     assert config.lr is not None
     assert config.warmup_epochs is not None
@@ -273,9 +334,8 @@ def _train(
     )
     keys = {field.name for field in dataclasses.fields(FitSettings)}
     fit_settings = FitSettings(**{key: value for key, value in vars(config).items() if key in keys})
-    classes = len(source.class_names or ()) if config.probe and source.labels is not None else 0
-    if classes == 0 and config.probe and source.labels is not None:
-        classes = int(source.labels.max()) + 1
+    labels = source.labels if config.probe else None
+    classes = 0 if labels is None else max(len(source.class_names or ()), int(labels.max()) + 1)
     fit(method, loader, run, optimization, fit_settings, classes=classes, resume=resume)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nearfar.data import open_images
 from nearfar.data.source import Source
-from nearfar.errors import ConfigError, DataError
+from nearfar.errors import ConfigError, DataError, require
 from nearfar.files import write_atomic
 from nearfar.indexing import open_index
 from nearfar.modalities import IMAGE
@@ -96,12 +96,20 @@ def _write_sheet(path: Path, results: Results, queries: Any, images: Any) -> Non
 
     indexed, asked = open_images(images), open_images(queries)
     place, place_asked = _places(indexed), _places(asked)
+    for known, names in ((place, [hit.id for hit in results.hits]), (place_asked, list(results.queries))):
+        missing = next((name for name in names if name not in known), None)
+        got, fix = f"none with the id {missing!r}", "give the images that were embedded and indexed"
+        require(missing is None, str(images), "images", "those of the index", got, fix, error=DataError)
     rows = []
     for name, hits in list(results.by_query())[:20]:
         neighbours = [
-            Neighbour(image=indexed.read(place[hit.id]), distance=hit.distance, label=str(hit.label or ""), id=hit.id)
+            Neighbour(
+                image=indexed.read(place[hit.id]),
+                distance=hit.distance,
+                label="" if hit.label is None else str(hit.label),
+                id=hit.id,
+            )
             for hit in hits
-            if hit.id in place
         ]
         rows.append(Query(image=asked.read(place_asked[name]), neighbours=neighbours, id=name))
     buffer = io.BytesIO()

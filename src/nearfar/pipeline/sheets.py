@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 from collections.abc import Sequence
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nearfar.data import Source
+from nearfar.errors import DataError
 from nearfar.files import write_atomic
 from nearfar.views import apply, draw
 
@@ -24,8 +27,7 @@ def seen(
 ) -> tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]], list[list[str]]]:
     """Return a few images, their views (channels last, in [0, 1]), and what was drawn for each view, in words."""
     rng = np.random.default_rng([seed, 0x51EE])
-    chosen = np.sort(rng.permutation(len(source))[: min(rows, len(source))])
-    images = [np.asarray(source.read(int(index))) for index in chosen]
+    images = _readable(source, rng.permutation(len(source)), rows)
     sizes = np.array([image.shape[:2] for image in images])
     made, captions = [], []
     for view in views:
@@ -36,6 +38,19 @@ def seen(
             ["\n".join(f"{key} {value}" for key, value in plan.describe(i).items()) for i in range(len(images))]
         )
     return images, made, captions
+
+
+def _readable(source: Source, order: NDArray[np.int64], rows: int) -> list[np.ndarray[Any, Any]]:
+    """Return the first readable images of an order, as they stand in the source."""
+    found: dict[int, np.ndarray[Any, Any]] = {}
+    for index in order:
+        if len(found) == rows:
+            break
+        with contextlib.suppress(DataError):
+            found[int(index)] = np.asarray(source.read(int(index)))
+    if not found:
+        raise DataError("pretrain: one image or more must be readable, got none; check the files")
+    return [found[index] for index in sorted(found)]
 
 
 def write_views(path: Path, source: Source, views: Sequence[Any], *, seed: int) -> None:

@@ -58,9 +58,7 @@ class KeepLast(Callback):
         self.seconds = seconds
         self._last = time.monotonic()
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Write within a long epoch, between two optimiser steps: the trainer has then counted all of the last one."""
         between = batch_idx > 0 and batch_idx % trainer.accumulate_grad_batches == 0
         if between and self._due(trainer, self.seconds):

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
@@ -112,7 +113,13 @@ def fit(
             enable_model_summary=False,
             default_root_dir=run.path,
         )
-        trainer.fit(module, train_dataloaders=_Placed(loader, trainer), ckpt_path=checkpoint)
+        try:
+            trainer.fit(module, train_dataloaders=_Placed(loader, trainer), ckpt_path=checkpoint)
+        except SystemExit as error:  # what Lightning makes of Ctrl-C, which it then ignores
+            if not isinstance(error.__context__, KeyboardInterrupt):
+                raise
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from None
 
 
 class _Placed:

@@ -11,13 +11,11 @@ from typing import Any
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from nearfar.errors import ConfigError, extra, nearest
+from nearfar.distributed import launched_rank
+from nearfar.errors import RunError, extra
 from nearfar.training.run import Run
 
-__all__ = ["TRACKERS", "JsonlLogger", "build_loggers"]
-
-TRACKERS = ("wandb", "mlflow")
-"""Trackers that a flag adds; each needs the extra of its name."""
+__all__ = ["JsonlLogger", "build_loggers"]
 
 
 class JsonlLogger(Logger):
@@ -43,14 +41,18 @@ class JsonlLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Append one row."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **metrics}) + "\n")
+        """Append one row.
 
-    def cut(self, rows: Sequence[Mapping[str, Any]], last_step: int) -> None:
-        """Keep the rows up to a step: what comes after is trained, and written, again."""
-        kept = [json.dumps(row) for row in rows if row["step"] <= last_step]
-        self.path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        Raises:
+            RunError: when the file system refuses.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **metrics}) + "\n")
+        except OSError as error:
+            raise RunError(
+                f"{self.path}: cannot be written ({error.strerror}); free some space, then --resume"
+            ) from None
 
 
 def build_loggers(run: Run, trackers: Sequence[str], *, resumed_at: int | None) -> list[Logger]:
@@ -58,24 +60,21 @@ def build_loggers(run: Run, trackers: Sequence[str], *, resumed_at: int | None) 
 
     Args:
         run: the run folder.
-        trackers: names from `TRACKERS`.
+        trackers: any of ``"wandb"`` and ``"mlflow"``; each needs the extra of its name.
         resumed_at: the step that a resumed run goes on from; later rows are dropped.
 
     Raises:
-        ConfigError: on an unknown tracker.
         MissingExtraError: when a tracker is not installed.
     """
     jsonl = JsonlLogger(run.metrics_path)
-    if resumed_at is not None:
-        jsonl.cut(run.metrics(), resumed_at)
+    if resumed_at is not None and launched_rank() == 0:
+        run.cut_metrics(resumed_at)
     purge: dict[str, Any] = {} if resumed_at is None else {"purge_step": resumed_at + 1}
     loggers: list[Logger] = [
         jsonl,
         TensorBoardLogger(save_dir=run.path, name="tensorboard", version="", **purge),
     ]
     for tracker in trackers:
-        if tracker not in TRACKERS:
-            raise ConfigError(f"track: must be {' or '.join(TRACKERS)}, got {tracker!r}; {nearest(tracker, TRACKERS)}")
         extra(tracker, tracker, f"--track {tracker}")
         if tracker == "wandb":
             loggers.append(WandbLogger(project="nearfar", name=run.path.name, save_dir=run.path))

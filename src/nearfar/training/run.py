@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,46 +31,72 @@ __all__ = ["FORMAT", "Run"]
 FORMAT = 1
 """The version of the folder's layout; a run of a later one is refused."""
 
+_PASSING = re.compile(r"\..+\.\d+\.tmp")
+_OURS = re.compile(
+    r"config\.yaml|environment\.json|metrics\.jsonl|tensorboard|views\.png|skipped\.csv|checkpoints"
+    r"|encoder\.(safetensors|json)|evaluation(-\w+)?\.json|wandb"
+)
+
 
 class Run:
-    """A run folder; make one with `Run.create` or `Run.open`."""
+    """A run folder; get one from `Run.create` or `Run.open`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @classmethod
-    def create(cls, path: Path, *, overwrite: bool = False) -> Run:
-        """Make an empty run folder.
+    def claim(cls, path: Path, *, overwrite: bool = False) -> None:
+        """Refuse a folder that `create` would refuse; nothing is written or deleted.
+
+        Args:
+            path: the folder.
+            overwrite: whether a run that is there may be deleted.
+
+        Raises:
+            RunError: when there is something that is no run, a run that may not be deleted, or a run with other files.
+        """
+        try:
+            names = [entry.name for entry in path.iterdir() if not _PASSING.fullmatch(entry.name)]
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise RunError(f"{path}: must be a new or empty folder ({error.strerror}); choose another --out") from None
+        if not names:
+            return
+        is_run = _is_config(path / "config.yaml")
+        if not overwrite:
+            fix = "add --resume to go on, --overwrite to start again" if is_run else "choose another --out"
+            got = f"one with {'a run' if is_run else 'files'}"
+            raise RunError(f"{path}: must be a new or empty folder, got {got}; {fix}")
+        what = "what --overwrite deletes"
+        require(is_run, str(path), what, "a run", "other files", "choose another --out", error=RunError)
+        foreign = sorted(name for name in names if not _OURS.fullmatch(name))
+        got = f"also {', '.join(foreign[:3])}"
+        require(not foreign, str(path), what, "a run alone", got, "move them, or choose another --out", error=RunError)
+
+    @classmethod
+    def create(cls, path: Path, values: Mapping[str, Any], *, overwrite: bool = False) -> Run:
+        """Make a run folder with its ``config.yaml``.
 
         Args:
             path: the folder; missing parents are made.
-            overwrite: delete the run that is there; only a folder that holds a run is ever deleted.
+            values: the settings to write.
+            overwrite: delete the run that is there; nothing but what a run consists of is ever deleted.
 
         Raises:
-            RunError: when something is there already, or the folder cannot be made.
+            RunError: when something else is there already, or the folder cannot be made.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            is_run = (path / "config.yaml").is_file()
-            if not overwrite:
-                fix = "add --resume to go on, --overwrite to start again" if is_run else "choose another --out"
-                raise RunError(
-                    f"{path}: must be a new or empty folder, got one with {'a run' if is_run else 'files'}; {fix}"
-                )
-            require(
-                is_run,
-                str(path),
-                "what --overwrite deletes",
-                "a run",
-                "other files",
-                "choose another --out",
-                error=RunError,
-            )
-            shutil.rmtree(path)
+        cls.claim(path, overwrite=overwrite)
+        run = cls(path)
         try:
-            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            path.mkdir(parents=True, exist_ok=True)
+            for entry in path.iterdir():
+                if entry.name != "config.yaml":  # it goes last: what a kill leaves is still known for a run
+                    shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         except OSError as error:
             raise RunError(f"{path}: cannot be made ({error.strerror}); choose another --out") from None
-        return cls(path)
+        run.write_config(values)
+        return run
 
     @classmethod
     def open(cls, path: Path) -> Run:
@@ -126,7 +153,21 @@ class Run:
         """The checkpoint that a resumed run goes on from."""
         return self.path / "checkpoints" / "last.ckpt"
 
+    def cut_metrics(self, last_step: int) -> None:
+        """Keep the rows up to a step: what comes after is trained, and written, again."""
+        kept = [json.dumps(row) + "\n" for row in self.metrics() if row["step"] <= last_step]
+        write_atomic(self.metrics_path, "".join(kept))
+
     @property
     def finished(self) -> bool:
         """Whether the encoder was written."""
         return (self.path / "encoder.json").is_file()
+
+
+def _is_config(path: Path) -> bool:
+    """Whether a file is a run's ``config.yaml``, of whatever version."""
+    try:
+        values = load_yaml(path)
+    except ConfigError:
+        return False
+    return isinstance(values.get("format"), int) and {"nearfar", "method"} <= values.keys()
