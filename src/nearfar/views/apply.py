@@ -51,27 +51,38 @@ def apply(
     Raises:
         InputError: when the pictures do not fit the plan, or differ in dtype or number of channels.
     """
-    require(backend in get_args(Backend), "apply", "backend", f"one of {get_args(Backend)}", repr(backend))
-    require(threads is None or threads >= 1, "apply", "threads", ">= 1", threads)
     sizes, channels = measure(images)
     require(len(sizes) == len(plan), "apply", "images", f"{len(plan)} as in the plan", len(sizes))
     require(bool((sizes == plan.sizes).all()), "apply", "sizes of the images", "those of the plan", "others")
     require(len(plan) == 0 or channels == plan.channels, "apply", "channels", f"the plan's {plan.channels}", channels)
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    chosen = choose(images, backend)
-    if chosen == "cuda" and isinstance(images, Tensor):
+    return _run([plan], images, choose(images, backend), channels_last, dtype, threads)[0]
+
+
+def _run(
+    plans: Sequence[Plan],
+    images: Images,
+    backend: Backend,
+    channels_last: bool,
+    dtype: torch.dtype,
+    threads: int | None,
+) -> list[Tensor]:
+    """Make the views of several plans for the same pictures, which are checked."""
+    require(threads is None or threads >= 1, "views", "threads", ">= 1", threads)
+    if backend == "cuda" and isinstance(images, Tensor):
         from nearfar.views import cuda
 
-        return cuda.run(plan, images, channels_last=channels_last, dtype=dtype)
-    if chosen == "cpu":
+        return [cuda.run(plan, images, channels_last=channels_last, dtype=dtype) for plan in plans]
+    if backend == "cpu":
         from nearfar.views import cpu
 
-        views = cpu.run(plan, images, channels_last=channels_last, threads=threads)
+        located = cpu.locate(images)
+        made = [cpu.run(plan, located, channels_last=channels_last, threads=threads) for plan in plans]
     else:
         from nearfar.views import reference
 
-        views = reference.run(plan, images)
-    return views.to(dtype=dtype, memory_format=layout)
+        made = [reference.run(plan, images) for plan in plans]
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return [views.to(dtype=dtype, memory_format=layout) for views in made]
 
 
 def choose(images: Images, backend: Backend) -> Backend:
@@ -80,6 +91,7 @@ def choose(images: Images, backend: Backend) -> Backend:
     Raises:
         InputError: when the one asked for cannot take these images.
     """
+    require(backend in get_args(Backend), "views", "backend", f"one of {get_args(Backend)}", repr(backend))
     device = images.device.type if isinstance(images, Tensor) else "cpu"
     small = isinstance(images, Tensor) and images.dtype == torch.uint8
     fix = "move them, or leave the back end to 'auto'"
@@ -136,10 +148,7 @@ def make_views(
     """
     sizes, channels = measure(images)
     plans = [draw(view, sizes, rng, channels=channels) for view in views]
-    return [
-        apply(plan, images, backend=backend, channels_last=channels_last, dtype=dtype, threads=threads)
-        for plan in plans
-    ]
+    return _run(plans, images, choose(images, backend), channels_last, dtype, threads)
 
 
 def measure(images: Images) -> tuple[NDArray[np.int64], int]:
@@ -154,11 +163,11 @@ def measure(images: Images) -> tuple[NDArray[np.int64], int]:
         sizes, channels = np.tile(np.array([height, width], dtype=np.int64), (n, 1)), {int(c)}
         kinds = {str(images.dtype).removeprefix("torch.")}
     else:
-        for i, picture in enumerate(images):
-            require(picture.ndim == 3, "views", f"image {i}", "(H, W, C)", tuple(picture.shape), "add the channel axis")
+        for i in (i for i, picture in enumerate(images) if picture.ndim != 3):
+            require(False, "views", f"image {i}", "(H, W, C)", tuple(images[i].shape), "add the channel axis")
         sizes = np.array([picture.shape[:2] for picture in images], dtype=np.int64).reshape(-1, 2)
         channels = {picture.shape[2] for picture in images} or {3}
-        kinds = {str(picture.dtype) for picture in images}
+        kinds = {str(kind) for kind in {picture.dtype for picture in images}}
     require(len(kinds) <= 1, "views", "images", "of one dtype", ", ".join(sorted(kinds)))
     require(kinds <= {"uint8", "uint16"}, "views", "images", "uint8 or uint16", *kinds or ("none",))
     fix = "open the data with a fixed number of channels"

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,17 +26,47 @@ from nearfar.views import kernels
 from nearfar.views.matrix import compose
 from nearfar.views.plan import Plan
 
-__all__ = ["run"]
+__all__ = ["Located", "locate", "run"]
+
+
+class Located(NamedTuple):
+    """Pictures that are contiguous, and where: kept together, because the loops know nothing but the addresses.
+
+    Attributes:
+        pictures: what keeps them alive.
+        address: (N,) int64.
+        item: bytes of a value.
+    """
+
+    pictures: Sequence[NDArray[Any]] | NDArray[Any]
+    address: NDArray[np.int64]
+    item: int
+
+
+def locate(images: Sequence[NDArray[Any]] | NDArray[Any] | Tensor) -> Located:
+    """Make pictures contiguous where they are not, and look up their addresses."""
+    if isinstance(images, Tensor):
+        images = images.numpy()
+    if isinstance(images, np.ndarray):
+        images = np.ascontiguousarray(images)
+        address = images.ctypes.data + images[:1].nbytes * np.arange(len(images), dtype=np.int64)
+        return Located(images, address, images.itemsize)
+    pictures = [np.ascontiguousarray(picture) for picture in images]
+    places = [picture.__array_interface__["data"][0] for picture in pictures]
+    return Located(pictures, np.array(places, dtype=np.int64), pictures[0].itemsize if pictures else 1)
 
 
 def run(
     plan: Plan,
-    images: Sequence[NDArray[Any]] | NDArray[Any] | Tensor,
+    images: Sequence[NDArray[Any]] | NDArray[Any] | Tensor | Located,
     *,
     channels_last: bool = True,
     threads: int | None = None,
 ) -> Tensor:
-    """Return the views, (N, C, S, S) float32, of N pictures (H, W, C), uint8 or uint16, checked by the caller."""
+    """Return the views, (N, C, S, S) float32, of N pictures (H, W, C), uint8 or uint16, checked by the caller.
+
+    Pictures seen in several views are best located once.
+    """
     n, size, channels = len(plan), plan.view.size, plan.channels
     shape = (n, size, size, channels) if channels_last else (n, channels, size, size)
     array = np.empty(
@@ -45,22 +75,22 @@ def run(
     views = torch.from_numpy(array).permute(0, 3, 1, 2) if channels_last else torch.from_numpy(array)
     if n == 0:
         return views
-    pictures = _contiguous(images)
-    shared = _arguments(plan, pictures, channels_last, array.reshape(n, -1))
+    located = images if isinstance(images, Located) else locate(images)
+    shared = _arguments(plan, located, channels_last, array.reshape(n, -1))
     _prepare(shared)
     threads = min(threads or _cores(), n)
     if threads == 1:
-        _make(0, n, shared, pictures)
+        _make(0, n, shared, located)
         return views
     edges = np.linspace(0, n, 4 * threads + 1 if n >= 16 * threads else threads + 1).astype(int).tolist()
     parts = itertools.pairwise(edges)  # more parts than threads, as pictures differ in cost
-    for done in [_pool(threads).submit(_make, start, stop, shared, pictures) for start, stop in parts]:
+    for done in [_pool(threads).submit(_make, start, stop, shared, located) for start, stop in parts]:
         done.result()
     return views
 
 
-def _make(start: int, stop: int, shared: tuple[Any, ...], _pictures: Sequence[NDArray[Any]]) -> None:
-    """Run the loops; the pictures, which the loops know by address alone, stay alive as long as this runs."""
+def _make(start: int, stop: int, shared: tuple[Any, ...], _located: Located) -> None:
+    """Run the loops; the pictures stay alive as long as this runs, even when nobody waits for it any more."""
     kernels.make(start, stop, *shared)
 
 
@@ -90,26 +120,15 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _contiguous(images: Sequence[NDArray[Any]] | NDArray[Any] | Tensor) -> Sequence[NDArray[Any]]:
-    if isinstance(images, Tensor):
-        images = images.numpy()
-    if isinstance(images, np.ndarray):
-        images = np.ascontiguousarray(images)
-    return [np.ascontiguousarray(picture) for picture in images]
-
-
-def _arguments(
-    plan: Plan, pictures: Sequence[NDArray[Any]], channels_last: bool, views: NDArray[np.float32]
-) -> tuple[Any, ...]:
+def _arguments(plan: Plan, located: Located, channels_last: bool, views: NDArray[np.float32]) -> tuple[Any, ...]:
     """What `kernels.make` shares between threads, in its order."""
     view = plan.view
     mean, std = (np.array(values) for values in view.normalisation(plan.channels))
     cubic = view.interpolation == "bicubic"
     stretch = max(1.0, float(plan.box[:, 2:].max()) / view.size)
-    address = np.array([picture.ctypes.data for picture in pictures], dtype=np.int64)
     blurs = bool((plan.sigma > 0).any())
     return (
-        kernels.Pictures(address, pictures[0].itemsize, _integers(plan.sizes), plan.channels),
+        kernels.Pictures(located.address, located.item, _integers(plan.sizes), plan.channels),
         kernels.Crop(
             _reals(plan.box), _integers(plan.window), _flags(plan.hflip), _flags(plan.vflip), view.size, cubic,
             taps=2 * math.ceil((2 if cubic else 1) * stretch) + 1,
