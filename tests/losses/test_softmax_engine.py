@@ -205,8 +205,10 @@ def test_a_second_derivative_is_refused_rather_than_wrong() -> None:
 
 
 def test_size_chooses_the_way() -> None:
-    a, b = torch.zeros(8, 3), torch.zeros(1000, 3)
-    assert _engine._way(a, a) == "plain"
+    a, b = torch.zeros(200, 3), torch.zeros(1000, 3)
+    assert _engine._way(a[:8], a[:8]) == "plain"
+    assert _engine._way(a, a.clone()) == "plain"
+    assert _engine._way(a, a) == "tiled"
     assert _engine._way(b, b) == "tiled"
     with using("plain"):
         assert _engine._way(b, b) == "plain"

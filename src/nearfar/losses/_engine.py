@@ -21,8 +21,10 @@ __all__ = ["both_logsumexp", "join", "row_logsumexp", "row_softplus", "self_logs
 
 Way = Literal["plain", "tiled", "triton"]
 
-# Below this many entries the tiles' bookkeeping costs more than the matrix (measured on two cores).
-_TINY = 128 * 128
+# Up to this many entries the whole matrix is not slower than its tiles (measured on the CPU). Of a symmetric matrix the
+# tiles need only half, so they pay sooner.
+_TINY = 512 * 512
+_TINY_SYMMETRIC = 128 * 128
 # The kernels hold a row of D entries in registers.
 _TRITON_WIDEST = 256
 _LOWEST = -1e30
@@ -118,7 +120,7 @@ def _way(a: Tensor, b: Tensor, hide: Hide | None = None) -> Way:
     fits = _kernels_fit(a) and hide is not None and hide.drop is None
     if forced is not None:
         return "tiled" if forced == "triton" and not fits else forced
-    if len(a) * len(b) <= _TINY:
+    if len(a) * len(b) <= (_TINY_SYMMETRIC if a is b else _TINY):
         return "plain"
     return "triton" if fits else "tiled"
 
