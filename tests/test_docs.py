@@ -1,0 +1,70 @@
+"""Every snippet of the README and the docs runs, on small pictures made here."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nearfar.cli import main
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ELSEWHERE = ("uv run pytest", "uv run nearfar demo")  # the suite itself, and what tests/test_demo.py runs
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with photos/{train,test}/{red,green}/*.png."""
+    folder = tmp_path_factory.mktemp("readme")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 150), ("test", 10)):
+        for channel, name in ((0, "red"), (1, "green")):
+            target = folder / "photos" / split / name
+            target.mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 120, (16, 16, 3), dtype=np.uint8)
+                pixels[..., channel] += 100
+                Image.fromarray(pixels).save(target / f"{number}.png")
+    return folder
+
+
+def commands(path: Path) -> list[list[str]]:
+    lines = [line.strip() for block in blocks(path, "bash") for line in block.splitlines() if line.strip()]
+    return [shlex.split(line) for line in lines if line not in ELSEWHERE]
+
+
+def test_the_readme_opens_with_its_two_commands() -> None:
+    assert [block.strip() for block in blocks(ROOT / "README.md", "bash")[:2]] == list(reversed(ELSEWHERE))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_runs(page: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos)
+    for command in commands(page):
+        assert command[:3] == ["uv", "run", "nearfar"], command
+        with pytest.raises(SystemExit) as end:
+            main(command[3:])
+        assert end.value.code == 0, command
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_python_block_runs(page: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos)
+    for block in blocks(page, "python"):
+        exec(compile(block, str(page), "exec"), {"__name__": "snippet"})
+
+
+def test_the_methods_pages_are_up_to_date() -> None:
+    import runpy
+
+    for path, text in runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name}: run docs/generate.py"
