@@ -24,6 +24,8 @@ def evaluate(
         "verification",
         "geometry",
     ),
+    per_class: Annotated[tuple[int, ...], Parameter(consume_multiple=True)] = (),
+    draws: int | None = None,
     options: dict[str, Any] | None = None,
     baseline: Literal["pixels", "random"] | None = None,
     embeddings: Path | None = None,
@@ -43,7 +45,9 @@ def evaluate(
         run: a run folder, or the name of a stock encoder: small or any timm model.
         data: labelled images. train and test are their splits, else a fifth is held out.
         protocol: what to measure.
-        options: settings of the protocols, such as --options.k 20.
+        per_class: labels per class in fewshot, such as --per-class 1 5 10, its default.
+        draws: how often fewshot draws the labels; 5 by default.
+        options: other settings of the protocols, such as --options.k 20.
         baseline: score raw pixels or an untrained encoder instead, seen as the encoder sees them.
         embeddings: a Parquet file with labels, in place of a run and data.
         test_embeddings: another one to score; else a fifth of --embeddings is held out.
@@ -59,6 +63,8 @@ def evaluate(
     import nearfar
     from nearfar.progress import say, stdout
 
+    given = {"per_class": per_class or None, "draws": draws}
+    settings = {**(options or {}), **{name: value for name, value in given.items() if value is not None}}
     if out is None and run is not None and Path(run).is_dir() and embeddings is None:
         out = Path(run) / (f"evaluation-{baseline}.json" if baseline else "evaluation.json")
     report = nearfar.evaluate(
@@ -68,7 +74,7 @@ def evaluate(
         test_embeddings=test_embeddings,
         baseline=baseline,
         protocol=protocol,
-        options=options,
+        options=settings,
         train_split=train_split,
         test_split=test_split,
         limit=limit,
