@@ -210,13 +210,13 @@ def _completed(config: PretrainConfig, method: Method, spec: EncoderSpec) -> Pre
 
 
 def _first(source: Source) -> np.ndarray[Any, Any]:
+    reason = ""
     for index in range(min(100, len(source))):
         try:
-            item = source.read(index)
-        except DataError:
-            continue
-        return np.asarray(item)
-    raise DataError("pretrain: one of the first 100 images must be readable, got none; check the files")
+            return np.asarray(source.read(index))
+        except DataError as error:
+            reason = reason or str(error)
+    raise DataError(f"pretrain: one of the first 100 images must be readable, got none; the first: {reason}")
 
 
 def _check_data(config: PretrainConfig, source: Source) -> None:

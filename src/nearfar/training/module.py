@@ -80,4 +80,5 @@ class TrainingModule(LightningModule):
     ) -> None:
         """Step, then let teachers move: once per optimiser step, not per accumulated micro-batch."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        self.method.after_step(min(1.0, (self.trainer.global_step) / max(1, self.optimization.total_steps)))
+        done = self.trainer.global_step + 1  # the trainer counts this step only when it returns
+        self.method.after_step(min(1.0, done / max(1, self.optimization.total_steps)))
