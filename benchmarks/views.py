@@ -267,13 +267,14 @@ def main() -> None:
     quick = parser.parse_args().quick
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # of the other libraries
+    load = os.getloadavg()[0]
     absent = [package for package in INSTALL if importlib.util.find_spec(package) is None]
     for package in absent:
         print(f"{package} is left out: install it with {INSTALL[package]}, and set PYTHONPATH=/tmp/bench")
     columns = ["maker", "views/s per core", "us per view", "x torchvision", "x albumentations"]
     tables, threads = [], []
     for case in cases(quick):
-        rows, two = measure(case, rounds=2 if quick else 7, least=0.1 if quick else 1.0)
+        rows, two = measure(case, rounds=2 if quick else 5, least=0.1 if quick else 0.5)
         tables.append(table(case.title, columns, rows))
         threads += two
         print(f"\n{case.title}")
@@ -286,11 +287,14 @@ def main() -> None:
         print(f"\n{one['title']}", *one["rows"], sep="\n  ")
     if not quick:
         notes = [
-            "Per core: one thread, CPU time of the process, contenders in turns, median of 7 rounds of at least 1 s.",
+            "Per core: one thread, CPU time of the process, contenders in turns, median of 5 rounds of at least 0.5 s.",
             "All resize bilinearly but the row that says bicubic; albumentations resizes without antialiasing.",
             "'x torchvision' is against the faster of its two rows. nearfar's time contains drawing the plan.",
             "Pictures: crops of the two photographs of scikit-learn, already decoded; a view is one float32 batch.",
         ]
+        notes.append(
+            f"Other work kept {load:.1f} of the cores busy before the run; it spoils wall clock, CPU time less."
+        )
         notes += [f"Not installed, so not measured: {package}." for package in absent]
         print(write("views", title="Making views, per core", tables=tables, notes=notes))
 

@@ -91,8 +91,9 @@ def test_whole_recipes(name, channels, dtype):
 @pytest.mark.parametrize("size", [1, 2, 3, 224])
 def test_sizes_of_views(size):
     """From one pixel, to several tiles a picture."""
-    images = scenes([(1, 1), (300, 256)])
-    check(draw(ImageView(size=size, jitter=1.0, contrast=0.5), [(1, 1), (300, 256)], np.random.default_rng(0)), images)
+    shapes = [(1, 1), (300, 256), (1, 4000), (4000, 2)]
+    view = ImageView(size=size, jitter=1.0, contrast=0.5)
+    check(draw(view, shapes, np.random.default_rng(0)), scenes(shapes))
 
 
 def test_four_thousand_pixels_a_side():
@@ -172,3 +173,15 @@ def test_compiled_once_for_everything():
         frozen.setflags(write=False)
         cpu.run(dataclasses.replace(plan, box=frozen, order=np.asfortranarray(plan.order)), images)
     assert len(kernels.make.signatures) == 1
+
+
+def test_compiles_where_nothing_can_be_kept(monkeypatch):
+    """A read-only installation without a home: numba refuses to cache, and the loops are compiled all the same."""
+
+    def refuse(**options):
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: function
+
+    monkeypatch.setattr(kernels, "njit", refuse)
+    assert kernels._jit_and_keep(len) is len

@@ -94,8 +94,19 @@ class Finish(NamedTuple):
     channels_last: bool
 
 
+_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": True, "error_model": "numpy"}
+
+
 def _jit(function: F) -> F:
-    return cast(F, njit(nogil=True, fastmath=True, error_model="numpy")(function))
+    return cast(F, njit(**_OPTIONS)(function))
+
+
+def _jit_and_keep(function: F) -> F:
+    """Compile once per installation; once per process where no folder for the result can be written."""
+    try:
+        return cast(F, njit(**_OPTIONS, cache=True)(function))
+    except RuntimeError:
+        return _jit(function)
 
 
 def _pointer(_typing: Any, _address: Any) -> Any:
@@ -627,4 +638,4 @@ def _make(
             _erase(finish.erase[i], size, channels, finish.channels_last, views[i])
 
 
-make: Any = njit(nogil=True, fastmath=True, error_model="numpy", cache=True)(_make)
+make: Any = _jit_and_keep(_make)
