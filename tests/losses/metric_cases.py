@@ -1,4 +1,4 @@
-"""Every loss on pairs, triplets, labels, proxies, rankings and teachers with its settings, inputs and slow reference."""
+"""Every loss on pairs, triplets, labels, proxies, rankings and teachers: its settings, inputs and slow reference."""
 
 from __future__ import annotations
 

@@ -388,7 +388,8 @@ def cross_entropy(logits, label):
 
 
 def normalized_softmax(z, labels, weight, temperature=0.05):
-    return mean(cross_entropy([cosine(x, w) / temperature for w in weight], int(y)) for x, y in zip(z, labels))
+    rows = zip(z, labels.tolist(), strict=True)
+    return mean(cross_entropy([cosine(x, w) / temperature for w in weight], y) for x, y in rows)
 
 
 def arc(rows, labels, margin, scale):
@@ -500,9 +501,7 @@ def rkd_angle(student, teacher):
     def corner(z, i, j, k):
         return cosine(z[i] - z[j], z[k] - z[j])
 
-    return mean(
-        huber(corner(student, *t), corner(teacher, *t)) for t in itertools.permutations(range(len(student)), 3)
-    )
+    return mean(huber(corner(student, *t), corner(teacher, *t)) for t in itertools.permutations(range(len(student)), 3))
 
 
 def similarity_preserving(student, teacher):

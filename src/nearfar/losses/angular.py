@@ -54,8 +54,6 @@ def angular(
     batch = gathered("angular", z, labels, across_ranks, prepare=unit)
     tan2 = math.tan(math.radians(degrees)) ** 2
     anchor, positive = batch.positive_pairs()
-    if not len(anchor):
-        return reduce_sums("angular", batch.z.sum(1) * 0, torch.zeros_like(labels), reduction, across_ranks)
 
     def block(rows: slice, anchor: Tensor, positive: Tensor, own: Tensor, everyone: Tensor) -> tuple[Tensor, ...]:
         a, p = own[anchor], everyone[positive]

@@ -18,7 +18,6 @@ from nearfar.errors import require
 from nearfar.losses._checks import (
     Reduction,
     check_embeddings,
-    check_finite,
     check_labels,
     check_positive,
     in_float32,
@@ -246,7 +245,6 @@ def check_classes(who: str, z: Tensor, labels: Tensor, weight: Tensor, *, classe
     check_embeddings(who, z=z, weight=weight, same_rows=False)
     check_labels(who, labels, len(z))
     check_range(who, labels, classes)
-    check_finite(who, weight=weight)
 
 
 def _cosines(who: str, z: Tensor, labels: Tensor, weight: Tensor) -> Tensor:

@@ -159,7 +159,11 @@ def snr_contrastive(
     check_rows("snr_contrastive", x=x, y=y)
     require(zero_mean >= 0, "snr_contrastive", "zero_mean", ">= 0", zero_mean)
     require(x.shape[1] >= 2, "snr_contrastive", "x", "of D >= 2, else it has no variance", tuple(x.shape))
-    values = contrastive(x, y, different, margin=margin, distance="snr", reduction="none")
+    d = find_distance("snr_contrastive", "snr")
+    check_margin("snr_contrastive", margin, d)
+    apart = check_different("snr_contrastive", different, len(x))
+    distances = d.pairs(x, y)
+    values = torch.where(apart, (margin - distances).clamp(min=0), distances)
     if zero_mean:
         values = values + zero_mean * (x.sum(1).abs() + y.sum(1).abs()) / 2
     return reduce(values, reduction)

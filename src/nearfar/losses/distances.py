@@ -155,12 +155,17 @@ def _cosine_matrix(x: Tensor, y: Tensor) -> Tensor:
     return unit(x) @ unit(y).T
 
 
+def _variance(x: Tensor) -> Tensor:
+    # Tensor.var warns about a batch without rows.
+    return (x - x.mean(1, keepdim=True)).square().mean(1)
+
+
 def _snr_scale(x: Tensor) -> Tensor:
-    return x.var(1, correction=0).clamp(min=torch.finfo(x.dtype).tiny)
+    return _variance(x).clamp(min=torch.finfo(x.dtype).tiny)
 
 
 def _snr_pairs(x: Tensor, y: Tensor) -> Tensor:
-    return (y - x).var(1, correction=0) / _snr_scale(x)
+    return _variance(y - x) / _snr_scale(x)
 
 
 def _snr_matrix(x: Tensor, y: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import require
-from nearfar.losses._checks import Reduction, check_labels, in_float32, reduce
+from nearfar.losses._checks import Reduction, check_finite, check_labels, in_float32, reduce
 from nearfar.losses._pairs import check_different, check_range, check_rows
 from nearfar.losses.distances import DistanceLike, check_margin, find_distance
 
@@ -61,6 +61,7 @@ def margin_beta(
     boundary = torch.as_tensor(beta, dtype=x.dtype, device=x.device)
     shape = tuple(boundary.shape)
     require(shape in ((), (1,), (len(x),)), "margin_beta", "beta", f"a number or of shape ({len(x)},)", shape)
+    check_finite("margin_beta", beta=boundary)
     beyond = d.pairs(x, y) - boundary
     values = (margin + torch.where(apart, -beyond, beyond)).clamp(min=0)
     loss = reduce(values, reduction, valid=values > 0 if nonzero else None)

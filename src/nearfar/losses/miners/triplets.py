@@ -234,11 +234,11 @@ def distance_weighted_triplets(
         anchor, positive = batch.positives(rows).nonzero().unbind(1)
         possible = log_weight.isfinite().any(1)[anchor]
         anchor, positive = anchor[possible], positive[possible]
-        if len(anchor):
+        for pairs in blocks(len(anchor), len(z), z.device):
             # The largest of logits plus Gumbel noise is a draw from the softmax, and needs no row of probabilities.
-            noise = torch.empty(len(anchor), len(z), dtype=z.dtype, device=z.device).exponential_(generator=generator)
-            negative = (log_weight[anchor] - noise.log()).argmax(1)
-            chosen.append(torch.stack([anchor + rows.start, positive, negative]))
+            logits = log_weight[anchor[pairs]]
+            negative = (logits - torch.empty_like(logits).exponential_(generator=generator).log()).argmax(1)
+            chosen.append(torch.stack([anchor[pairs] + rows.start, positive[pairs], negative]))
     return _joined(chosen, z.device)
 
 
