@@ -50,6 +50,15 @@ def test_one_row(name):
     finite(case, tuple(t if i in case.shared else t[:1] for i, t in enumerate(case.inputs())))
 
 
+@OVER_LABELS
+def test_no_row(name):
+    """A batch of which no row is labelled has no loss, rather than an error in the middle of a training."""
+    case = CASES[name]
+    value, grad = run(case, tuple(t[:0] for t in case.inputs()))
+    assert value == 0
+    assert grad.shape == (0, 4)
+
+
 WITHOUT_PAIRS = {
     # Without epsilon an anchor needs no negative for its positive term, and no positive for its negative one; a
     # variance needs pairs of one kind only; negatives alone leave the ranked list and N-pairs their second term.

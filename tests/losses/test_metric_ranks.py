@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from nearfar.losses import _rows
-from nearfar.losses.triplet import triplet_from_labels
 from tests.losses.metric_cases import CASES, ROWS, Case, labelled, run
 from tests.ranks import run_on_ranks
 
@@ -41,10 +40,10 @@ def on_each_rank(rank: int, world: int) -> dict[str, Any]:
             inputs = sliced(case, UNEVEN, rank)
             results[f"{name} rows"] = case.loss(*inputs, **case.settings, reduction="none")
             results[f"{name} sum"] = case.loss(*inputs, **case.settings, reduction="sum")
-    try:
-        triplet_from_labels(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
-    except ValueError as error:
-        results["nobody has a row"] = str(error)
+    for name in OVER_LABELS:
+        case = CASES[name]
+        nobody = case.inputs()[0][:0], case.inputs()[1][:0]
+        results[f"{name} nobody"] = run(case, nobody)
     return results
 
 
@@ -91,6 +90,8 @@ def test_rows_and_sums(ranks, name):
     assert_close(total, case.loss(*inputs, **case.settings, reduction="sum"), rtol=1e-9, atol=1e-10)
 
 
-def test_nobody_has_a_row(ranks):
-    for result in ranks:
-        assert result["nobody has a row"].startswith("triplet_from_labels: z must be of at least one row")
+@pytest.mark.parametrize("name", OVER_LABELS)
+def test_nobody_has_a_row(ranks, name):
+    for value, grad in (result[f"{name} nobody"] for result in ranks):
+        assert value == 0
+        assert grad.shape == (0, 4)

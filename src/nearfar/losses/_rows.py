@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from nearfar.distributed import gather, gather_sizes, is_distributed, rank, sum_over_ranks, world_size
-from nearfar.errors import require
 from nearfar.losses._checks import Reduction, check_embeddings, check_labels, check_reduction
 
 __all__ = [
@@ -103,15 +102,17 @@ def gathered(
         InputError: shapes or types are wrong.
     """
     spread = across_ranks and is_distributed()
-    # Of many ranks one may have no row, as long as another has.
-    if not (spread and len(z) == 0):
+    # A batch may have no row: none was labelled, on this rank or on all.
+    if not (z.is_floating_point() and z.ndim == 2 and len(z) == 0):
         check_embeddings(who, z=z)
     check_labels(who, labels, len(z))
     z = z if prepare is None else prepare(z)
+    sizes = gather_sizes(len(z), z.device) if spread else [len(z)]
+    if sum(sizes) == 0:
+        # One row of zeros, and nobody to compare it with.
+        return Anchors(z, labels, z.sum(0, keepdim=True), labels.new_zeros(1), 0)
     if not spread:
         return Anchors(z, labels, z, labels, 0)
-    sizes = gather_sizes(len(z), z.device)
-    require(sum(sizes) > 0, who, "z", "of at least one row on one rank", tuple(z.shape))
     return Anchors(z, labels, gather(z, sizes), gather(labels, sizes), sum(sizes[: rank()]))
 
 

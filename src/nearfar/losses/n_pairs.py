@@ -57,7 +57,7 @@ def n_pairs(
         + \tfrac{\lambda}{2} (\lVert f_i \rVert^2 + \lVert f_i^+ \rVert^2)
 
     Sohn, "Improved Deep Metric Learning with Multi-class N-pair Loss Objective", NeurIPS 2016,
-    https://papers.nips.cc/paper/6200-improved-deep-metric-learning-with-multi-class-n-pair-loss-objective, eq. 5.
+    https://papers.nips.cc/paper/6200-improved-deep-metric-learning-with-multi-class-n-pair-loss-objective.
     Vectors are not normalised: the paper bounds their length by the last term instead.
 
     Args:
@@ -106,7 +106,7 @@ def mega_batch_margin(
     .. math:: L_i = \max(0, m^+ - \cos(a_i, p_i)) + \max(0, \max_{j \neq i} \cos(a_i, p_j) - m^-)
 
     The hardest negative of a very large batch is the idea of Wieting, Gimpel, "ParaNMT-50M", ACL 2018,
-    https://arxiv.org/abs/1711.05732, section 4.3 (mega-batching), who compare it with the positive under one margin.
+    https://arxiv.org/abs/1711.05732 (mega-batching), who compare it with the positive under one margin.
     The two margins and their values are those of MegaBatchMarginLoss in sentence-transformers, whose number this is.
     For the paper's own form call `nearfar.losses.triplet` with ``distance="cosine"`` on mined triplets.
 

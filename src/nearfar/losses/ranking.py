@@ -118,7 +118,7 @@ def histogram(z: Tensor, labels: Tensor, *, bins: int = 100, across_ranks: bool 
 
     h+ and h- are the histograms of the cosines of all positive and all negative pairs over [-1, 1], every cosine shared
     linearly between its two nearest nodes. Ustinova, Lempitsky, "Learning Deep Embeddings with Histogram Loss", NeurIPS
-    2016, https://arxiv.org/abs/1611.00822, eq. 4.
+    2016, https://arxiv.org/abs/1611.00822.
 
     Args:
         z: (N, D) float; normalised here.

@@ -51,8 +51,8 @@ def rkd_distance(
     .. math:: L = \operatorname{mean}_{i \neq j} h(d^S_{ij} / \mu^S, d^T_{ij} / \mu^T), \qquad
         h(a, b) = \begin{cases} (a - b)^2 / 2 & |a - b| \le 1 \\ |a - b| - 1/2 \end{cases}
 
-    Eq. 5 to 8 of Park et al., where mu is the mean over all pairs. The authors' code averages over the N zeros of the
-    diagonal as well, which gives (N - 1) / N of this number. The paper weights it with 1, beside 2 for `rkd_angle`.
+    Section 3.2.1 of Park et al., where mu is the mean over all pairs. The authors' code averages over the N zeros of
+    the diagonal as well, which gives (N - 1) / N of this number. The paper weights it with 1, beside 2 for `rkd_angle`.
 
     Args:
         student: (N, D) float.
@@ -95,7 +95,7 @@ def rkd_angle(student: Tensor, teacher: Tensor, *, reduction: Reduction = "mean"
     .. math:: L = \operatorname{mean}_{i \neq j \neq k \neq i} h(\cos \angle^S_{ijk}, \cos \angle^T_{ijk}), \qquad
         \cos \angle_{ijk} = \frac{x_i - x_j}{\lVert x_i - x_j \rVert} \cdot \frac{x_k - x_j}{\lVert x_k - x_j \rVert}
 
-    Eq. 9 and 10 of Park et al., with the h of `rkd_distance`. The authors' code averages over degenerate triplets as
+    Section 3.2.2 of Park et al., with the h of `rkd_distance`. The authors' code averages over degenerate triplets as
     well, which gives (N - 1)(N - 2) / N^2 of this number. Time grows with N^3 D; memory with N (N + D), block by block.
 
     Args:

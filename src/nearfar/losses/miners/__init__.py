@@ -9,6 +9,9 @@ r"""Miners: which pairs or triplets of a batch a loss shall see. Indices in, ind
 Nothing here has a gradient. Distances are made for a block of anchors at a time, so memory beyond the indices grows
 with the batch, not with its square. Every function takes one batch; to mine over ranks, gather the rows first
 (`nearfar.distributed.gather`). Without a pair or triplet that fits, the indices are empty.
+
+May import torch and what the losses themselves stand on. Not the index: hard negatives of a whole data set take
+neighbours as arrays, or a function that searches.
 """
 
 from nearfar.losses.miners.hard_negatives import find_hard_negatives, hard_negatives

@@ -51,7 +51,7 @@ def multi_similarity_pairs(z: Tensor, labels: Tensor, *, epsilon: float = 0.1) -
     """Return positives less similar than some negative plus epsilon, and negatives more similar than some positive less
     it.
 
-    Wang et al., CVPR 2019, https://arxiv.org/abs/1904.06627, section 3.3; `multi_similarity` mines so by itself.
+    Wang et al., CVPR 2019, https://arxiv.org/abs/1904.06627, section 4.2; `multi_similarity` mines so by itself.
 
     Args:
         z: (N, D) float; compared by cosine.
