@@ -40,8 +40,9 @@ def page(name: str) -> str:
     return (
         f"{NOTE}# {name}\n\n```text\n{story}\n```\n\n## Settings\n\n| setting | default |\n|---|---|\n"
         + "\n".join(rows)
-        + f"\n\n{inspect.cleandoc(method.__doc__ or '')}\n\nRun it with `nearfar pretrain DATA --out RUN --method {name}`; "
-        "a setting is given as `--method-options.NAME VALUE`.\n"
+        + f"\n\n{inspect.cleandoc(method.__doc__ or '')}\n\n"
+        f"Run it with `nearfar pretrain DATA --out RUN --method {name}`; a setting is given as "
+        "`--method-options.NAME VALUE`.\n"
     )
 
 
