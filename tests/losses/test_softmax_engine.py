@@ -50,7 +50,7 @@ def assert_same(got: tuple[Tensor, Tensor], wanted: tuple[Tensor, Tensor], rtol:
 def test_tiled_equals_plain_for_any_size(
     name: str, n: int, side: int, dim: int, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_tiled, "_SIDE", {"cpu": side})
+    monkeypatch.setattr(_tiled, "_SIDE", side)
     inputs = rows(n, seed=seed, dtype=torch.float32, dim=dim)
     assert_same(value_and_gradient(name, "tiled", inputs), value_and_gradient(name, "plain", inputs), 1e-5)
 
@@ -75,7 +75,7 @@ def test_row_statistics_equal_the_plain_ones(
     seed: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_tiled, "_SIDE", {"cpu": side})
+    monkeypatch.setattr(_tiled, "_SIDE", side)
     generator = torch.Generator().manual_seed(seed)
     a = unit(torch.randn(n, dim, generator=generator)).requires_grad_()
     b = None if candidates is None else unit(torch.randn(candidates, dim, generator=generator)).requires_grad_()
@@ -113,7 +113,7 @@ def test_real_tile_boundaries(n: int, tau: float) -> None:
 @pytest.mark.parametrize("exponent", [-24, -6, 6, 24, 36])
 def test_extreme_norms_change_nothing(name: str, exponent: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses on directions give the same value at any norm, and a gradient that shrinks as the norm grows."""
-    monkeypatch.setattr(_tiled, "_SIDE", {"cpu": 4})
+    monkeypatch.setattr(_tiled, "_SIDE", 4)
     if "hard negatives" in name or "sup_con" in name:
         inputs = rows(7, dtype=torch.float32)
         far = tuple(t * 10.0**exponent if t.is_floating_point() else t for t in inputs)
@@ -133,7 +133,7 @@ def test_extreme_norms_change_nothing(name: str, exponent: int, monkeypatch: pyt
 def test_half_precision_input_is_computed_in_float32(
     name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_tiled, "_SIDE", {"cpu": 4})
+    monkeypatch.setattr(_tiled, "_SIDE", 4)
     inputs = rows(7, dtype=dtype)
     with torch.autocast("cpu", dtype=dtype):
         value, gradient = value_and_gradient(name, "tiled", inputs)
@@ -149,7 +149,7 @@ def test_half_precision_input_is_computed_in_float32(
 
 
 def test_float64_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_tiled, "_SIDE", {"cpu": 4})
+    monkeypatch.setattr(_tiled, "_SIDE", 4)
     for name in CASES:
         with using("tiled"):
             assert CASES[name].loss(*rows(6)).dtype == torch.float64
@@ -185,7 +185,7 @@ class Largest(TorchDispatchMode):
 @pytest.mark.parametrize("name", [name for name in ENGINE if not name.startswith("multi_label")])
 def test_no_tensor_of_the_size_of_the_matrix_is_ever_made(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """multi_label_sup_con is given such a matrix, so it is left out."""
-    monkeypatch.setattr(_tiled, "_SIDE", {"cpu": 32})
+    monkeypatch.setattr(_tiled, "_SIDE", 16)
     n = 150
     with Largest() as largest:
         value_and_gradient(name, "tiled", rows(n, dtype=torch.float32))
@@ -216,7 +216,7 @@ def test_size_chooses_the_way() -> None:
 
 
 def test_half_of_the_tiles_serve_a_symmetric_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_tiled, "_SIDE", {"cpu": 5})
+    monkeypatch.setattr(_tiled, "_SIDE", 5)
     a = unit(torch.randn(20, 3, generator=torch.Generator().manual_seed(0)))
     halves = list(_tiled._tiles(a, a, 1.0, Hide(), half=True))
     assert [(r.start, c.start) for r, c, _ in halves] == [
