@@ -129,7 +129,7 @@ def compare(
     ]
     notes = [
         *sentences,
-        f"mean ± standard deviation over seeds {', '.join(map(str, seeds))}; a seed draws weights, views, order, labels",
+        f"mean ± standard deviation over seeds {list(seeds)}; a seed draws weights, views, order and labels",
         f"from scratch: the same encoder with a linear classifier, {SCRATCH_STEPS} steps on the few labels of the "
         "first draw, on the recipe's views",
         f"peak memory of the whole process: {peak_memory_mib():.0f} MiB",

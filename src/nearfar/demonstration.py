@@ -14,7 +14,7 @@ from rich.table import Table as RichTable
 
 from nearfar.data import ArraySource, Source, take
 from nearfar.errors import RunError
-from nearfar.evaluation import KNN, FewShot, Labelled, Linear, Report, comparison, evaluate
+from nearfar.evaluation import KNN, FewShot, Labelled, Linear, Report, evaluate
 from nearfar.files import write_atomic
 from nearfar.pipeline.embed import embed
 from nearfar.pipeline.environment import environment
@@ -35,6 +35,7 @@ from nearfar.report import (
     ViewGrid,
     demo_page,
     project,
+    to_rich,
 )
 from nearfar.searching import search_ids
 from nearfar.training.run import Run
@@ -87,7 +88,7 @@ def demo(*, out: str | Path = "nearfar-demo", epochs: int | None = None, seed: i
     say("5/5 search and report")
     table = _table(numbers)
     path = _report(folder, run, images, test, subject, numbers, table, config, seed, (trained, began))
-    return Demo(path, comparison(list(numbers.values())), numbers)
+    return Demo(path, to_rich(_terminal_table(table)), numbers)
 
 
 def _fresh(folder: Path) -> Path:
@@ -139,6 +140,20 @@ def _table(numbers: dict[str, Report]) -> Table:
     first = next(iter(numbers.values()))
     notes = [first.train, first.test, *(f"{result.protocol}: {result.sentence}" for result in first.results)]
     return Table(columns, rows, title="Accuracy on held-out digits, by the number of labels per class", notes=notes)
+
+
+def _terminal_table(table: Table) -> Table:
+    """Turn the table on its side: eighty columns hold three encoders, but not eight numbers of each."""
+    columns = [
+        Column("labels per class"),
+        *(Column(str(row[0]), better=None, percent=True, digits=1) for row in table.rows),
+    ]
+    rows = [
+        [f"{column.group}, {column.name}", *(row[place] for row in table.rows)]
+        for place, column in enumerate(table.columns)
+        if place
+    ]
+    return Table(columns, rows, title=table.title)
 
 
 def _report(

@@ -36,7 +36,7 @@ def _evaluation_view(size: int, *, mean: tuple[float, ...], std: tuple[float, ..
 
 
 def _make(images: Any, views: Sequence[Any], rng: np.random.Generator) -> Sequence[Views]:
-    return make_views(images, views, rng)
+    return make_views(images, views, rng, threads=1)  # the loader runs several batches at once
 
 
 def _encoder(size: int) -> str:
