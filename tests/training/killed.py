@@ -1,4 +1,4 @@
-"""A run in a process of its own, to be killed: forked from a server that has imported everything already."""
+"""Runs in processes of their own, to be killed: forked from a server that has imported everything already."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.samples import pictures, train
 
 PRELOADED = ["nearfar.training.fit", "nearfar.pipeline.pretrain", "nearfar.methods.simclr", "nearfar.views.cpu"]
 
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(PRELOADED)
+context = multiprocessing.get_context("forkserver")
+context.set_forkserver_preload(PRELOADED)
 
 
 class Slow(ArraySource):
@@ -50,17 +50,22 @@ def body(out: str, seconds: float, changes: dict[str, Any]) -> None:
 
 def start(out: Path, seconds: float, changes: dict[str, Any]) -> BaseProcess:
     """Start a run in another process."""
-    process = _context.Process(target=body, args=(str(out), seconds, changes))
+    process = context.Process(target=body, args=(str(out), seconds, changes))
     process.start()
     return process
 
 
-def kill_when(process: BaseProcess, due: Callable[[], bool], *, delay: float = 0.0, patience: float = 120.0) -> bool:
-    """Kill a process with SIGKILL once ``due``; return whether it was still running."""
+def wait_until(process: BaseProcess, due: Callable[[], bool], *, patience: float = 120.0) -> None:
+    """Wait until something is due, or the process has ended."""
     end = time.monotonic() + patience
     while process.is_alive() and not due():
-        assert time.monotonic() < end, "the run did not get so far"
+        assert time.monotonic() < end, "the process did not get so far"
         time.sleep(0.005)
+
+
+def kill_when(process: BaseProcess, due: Callable[[], bool], *, delay: float = 0.0) -> bool:
+    """Kill a process with SIGKILL once ``due``; return whether it was still running."""
+    wait_until(process, due)
     time.sleep(delay)
     running = process.is_alive()
     process.kill()

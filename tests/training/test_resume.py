@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import random
+import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 import nearfar
 from nearfar.encoders import fingerprint, load_encoder
@@ -55,8 +58,8 @@ def test_kills_at_random_moments_change_nothing(
     out, done = tmp_path / "run", 0
     total = len(references[case][0])
     for attempt in range(2):
-        process = start(out, 0.04, {**settings(case), "resume": attempt > 0})
-        goal = min(total - 1, done + rng.randint(1, total // 2))
+        process = start(out, 0.08, {**settings(case), "resume": attempt > 0})
+        goal = rng.randint(done + 1, max(done + 1, (attempt + 1) * total // 3))
         assert kill_when(process, lambda goal=goal: len(Run(out).metrics()) >= goal, delay=rng.random() * 0.08)
         done = len(Run(out).metrics())
         assert not Run(out).finished
@@ -121,6 +124,32 @@ def test_a_torn_last_line_of_the_metrics_is_mended(
     assert outcome(run) == references["adamw"]
 
 
+def events(path: Path) -> list[Event]:
+    """Read an events file: length (8 bytes), its checksum (4), the event, its checksum (4)."""
+    content, found = path.read_bytes(), []
+    while content:
+        (length,) = struct.unpack("<Q", content[:8])
+        found.append(Event.FromString(content[12 : 12 + length]))
+        content = content[16 + length :]
+    return found
+
+
+def test_tensorboard_is_told_what_a_resumed_run_writes_again(stopped: Path, tmp_path: Path) -> None:
+    shutil.copytree(stopped, tmp_path / "run")
+    last = int(torch.load(stopped / "checkpoints" / "last.ckpt", weights_only=True)["global_step"])
+    run = train(data(), tmp_path / "run", resume=True)
+    second = max((run.path / "tensorboard").iterdir(), key=lambda path: path.stat().st_mtime)
+    rows = events(second)
+    assert rows[1].session_log.status == SessionLog.START
+    assert rows[1].step == last + 1
+    written = {(event.step, value.tag): value.simple_value for event in rows for value in event.summary.value}
+    for row in run.metrics():
+        for name in ("loss", "epoch_loss"):
+            if row["step"] > last and name in row:
+                assert written[row["step"], name] == pytest.approx(row[name])
+    assert min(step for step, _ in written) == last + 1
+
+
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run that was killed in its second epoch."""
@@ -152,8 +181,6 @@ def test_settings_that_contradict_a_resumed_run_are_refused(
 
 
 def test_settings_that_agree_with_a_resumed_run_are_no_contradiction(stopped: Path, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(stopped, tmp_path / "run")
     run = nearfar.pretrain(
         data(), out=tmp_path / "run", resume=True, epochs=3, method="simclr", method_options={"temperature": "0.1"}
@@ -168,8 +195,6 @@ def test_other_data_are_refused(stopped: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "garbage", "foreign"])
 def test_a_damaged_checkpoint_is_one_sentence(damage: str, stopped: Path, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(stopped, tmp_path / "run")
     run = Run(tmp_path / "run")
     whole = run.checkpoint.read_bytes()

@@ -29,7 +29,9 @@ app = App(
     help_format="plaintext",
     default_parameter=Parameter(negative_iterable=(), negative_none=()),
     result_action="return_none",
+    suppress_keyboard_interrupt=False,
 )
+app.meta.suppress_keyboard_interrupt = False
 for verb in VERBS:
     app.command(f"nearfar.cli.{verb}:{verb}", name=verb)
 

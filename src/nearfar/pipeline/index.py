@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from nearfar.data.embeddings import count_rows, iterate_embeddings, read_info
-from nearfar.errors import RunError
+from nearfar.errors import DataError, RunError, require
 from nearfar.indexing import Index, create
 from nearfar.progress import track
 
@@ -45,5 +45,6 @@ def index(
     total = -(-count_rows(embeddings) // 65_536)
     for part in track(iterate_embeddings(embeddings), "index", total=total):
         built.add(part.ids, part.vectors, part.labels)
+    require(built.count > 0, str(embeddings), "file", "of one row or more", "an empty one", error=DataError)
     built.save(path)
     return built

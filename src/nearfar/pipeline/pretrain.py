@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import math
 import typing
 from collections.abc import Mapping
@@ -174,12 +175,11 @@ def _view_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _resolve(config: PretrainConfig, source: Source) -> PretrainConfig:
     """Replace every setting that is chosen from the data or the machine by what was chosen."""
-    from nearfar.training.fit import resolve_devices
     from nearfar.training.precision import choose_precision
 
     first = _first(source)
     size = config.image_size or min(SIDE, *first.shape[:2])
-    accelerator, devices = resolve_devices(config.accelerator, config.devices)
+    accelerator, devices = _trainer().resolve_devices(config.accelerator, config.devices)
     batch = config.batch_size * config.accumulate
     warmup = min(10.0, config.epochs / 10) if config.warmup_epochs is None else config.warmup_epochs
     return dataclasses.replace(
@@ -318,7 +318,6 @@ def _say_skipped(run: Run, skipped: list[Skipped], whole: int) -> None:
 
 
 def _train(run: Run, config: PretrainConfig, method: Method, source: Source, loader: Loader, *, resume: bool) -> None:
-    from nearfar.training.fit import FitSettings, fit
     from nearfar.training.module import Optimization
 
     steps = math.ceil(len(loader) / config.accumulate)
@@ -332,11 +331,22 @@ def _train(run: Run, config: PretrainConfig, method: Method, source: Source, loa
         warmup_steps=round(config.warmup_epochs * steps),
         total_steps=config.epochs * steps,
     )
-    keys = {field.name for field in dataclasses.fields(FitSettings)}
-    fit_settings = FitSettings(**{key: value for key, value in vars(config).items() if key in keys})
+    trainer = _trainer()
+    keys = {field.name for field in dataclasses.fields(trainer.FitSettings)}
+    fit_settings = trainer.FitSettings(**{key: value for key, value in vars(config).items() if key in keys})
     labels = source.labels if config.probe else None
     classes = 0 if labels is None else max(len(source.class_names or ()), int(labels.max()) + 1)
-    fit(method, loader, run, optimization, fit_settings, classes=classes, resume=resume)
+    trainer.fit(method, loader, run, optimization, fit_settings, classes=classes, resume=resume)
+
+
+def _trainer() -> Any:
+    """Import what wraps Lightning, which takes seconds, and fails wherever torchvision does not fit torch."""
+    try:
+        return importlib.import_module("nearfar.training.fit")
+    except (ImportError, RuntimeError, AttributeError, OSError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        fix = "install lightning and torchvision to fit torch, or remove torchvision"
+        raise RunError(f"pretrain: needs Lightning, which cannot be imported ({first}); {fix}") from error
 
 
 def _name_of(data: Any) -> str:

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import Logger, MLFlowLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from nearfar.distributed import launched_rank
 from nearfar.errors import RunError, extra
 from nearfar.training.run import Run
+from nearfar.training.tensorboard import TensorBoardFile
 
 __all__ = ["JsonlLogger", "build_loggers"]
 
@@ -69,11 +70,7 @@ def build_loggers(run: Run, trackers: Sequence[str], *, resumed_at: int | None) 
     jsonl = JsonlLogger(run.metrics_path)
     if resumed_at is not None and launched_rank() == 0:
         run.cut_metrics(resumed_at)
-    purge: dict[str, Any] = {} if resumed_at is None else {"purge_step": resumed_at + 1}
-    loggers: list[Logger] = [
-        jsonl,
-        TensorBoardLogger(save_dir=run.path, name="tensorboard", version="", **purge),
-    ]
+    loggers: list[Logger] = [jsonl, TensorBoardFile(run.path / "tensorboard", resumed_at=resumed_at)]
     for tracker in trackers:
         extra(tracker, tracker, f"--track {tracker}")
         if tracker == "wandb":
