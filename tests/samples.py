@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +66,14 @@ def train(data: Any, out: Path, **changes: Any) -> Run:
 def timeless(run: Run) -> list[dict[str, Any]]:
     """Return the rows of the metrics without what depends on the clock."""
     return [{key: value for key, value in row.items() if key not in TIMES} for row in run.metrics()]
+
+
+@contextlib.contextmanager
+def limited_files(size: int) -> Iterator[None]:
+    """Let no file grow beyond a number of bytes: what a full disk looks like to the program."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

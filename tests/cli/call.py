@@ -32,5 +32,5 @@ def refused(outcome: Outcome, code: int = 1) -> str:
     assert outcome.out == ""
     assert "Traceback" not in outcome.err
     lines = outcome.err.strip().splitlines()
-    assert sum(line.startswith("error: ") for line in lines) == 1, outcome.err
+    assert [line.startswith("error: ") for line in lines].index(True) == len(lines) - 1, outcome.err
     return lines[-1]

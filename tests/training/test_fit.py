@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import resource
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from nearfar.training.checkpoints import AtomicCheckpoints
 from nearfar.training.fit import resolve_devices
 from nearfar.training.precision import choose_precision
 from nearfar.training.probes import FeatureBank, OnlineProbe, collapse_signs, collapse_warning
-from tests.samples import pictures, timeless, train
+from tests.samples import limited_files, pictures, timeless, train
 from tests.training.spies import Constant, LabelSpy, Spy
 
 
@@ -212,20 +211,6 @@ def test_metrics_that_cannot_be_written_are_one_sentence(tmp_path: Path, monkeyp
     monkeypatch.setattr(Run, "metrics_path", property(lambda self: Path("/dev/full")))
     with pytest.raises(RunError, match=r"/dev/full: cannot be written \(No space left on device\)"):
         train(labelled(), tmp_path / "run")
-
-
-class limited_files:
-    """No file may grow beyond a number of bytes: what a full disk looks like to the program."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def __enter__(self) -> None:
-        self.before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, self.before[1]))
-
-    def __exit__(self, *error: object) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, self.before)
 
 
 def test_checkpoints_are_read_without_pickle(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from torch import Tensor
 
 from nearfar.data import Loader
-from nearfar.distributed import gather, sum_over_ranks
+from nearfar.distributed import gather, is_distributed, rank, sum_over_ranks, world_size
 from nearfar.errors import RunError
 from nearfar.progress import say, stderr
 from nearfar.training.module import TrainingModule
@@ -106,15 +106,19 @@ class Metrics(Callback):
         self._warned = bool(warning)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the probes and the sums of the running epoch."""
-        state: dict[str, Any] = {"sums": dict(self.sums)}
+        """Return the probes, which are the same on all ranks, and every rank's sums of the running epoch."""
+        sums: list[Any] = [dict(self.sums)]
+        if is_distributed():
+            sums *= world_size()
+            torch.distributed.all_gather_object(sums, dict(self.sums))
+        state: dict[str, Any] = {"sums": sums}
         if self.probe is not None and self.bank is not None:
             state |= {"probe": self.probe.full_state(), "bank": self.bank.state_dict()}
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take back what `state_dict` returned."""
-        self.sums = dict(state_dict["sums"])
+        self.sums = dict(state_dict["sums"][rank()])
         if self.probe is not None and self.bank is not None:
             self.probe.load_full_state(state_dict["probe"])
             self.bank.load_state_dict(state_dict["bank"])
