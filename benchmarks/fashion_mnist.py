@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.main_job import compare, load
 from benchmarks.record import table, write
-from nearfar.recipes.small import simclr, supcon
+from nearfar.recipes.small import simclr_gray, supcon_gray
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
     train, test = load(arguments.folder, limit=10_000)
-    configs = {"SimCLR (no labels)": simclr(), "SupCon (all labels)": supcon()}
+    configs = {"SimCLR (no labels)": simclr_gray(), "SupCon (all labels)": supcon_gray()}
     columns, rows, notes = compare(train, test, configs, arguments.seeds)
     write(
         "fashion-mnist",

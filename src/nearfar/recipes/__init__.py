@@ -16,6 +16,8 @@ RECIPES: Registry[Callable[[], PretrainConfig]] = Registry(
     group="nearfar.recipes",
     builtin={
         "simclr/small": "nearfar.recipes.small:simclr",
+        "simclr/gray": "nearfar.recipes.small:simclr_gray",
+        "supcon/gray": "nearfar.recipes.small:supcon_gray",
         "supcon/small": "nearfar.recipes.small:supcon",
         "siamese/small": "nearfar.recipes.small:siamese",
         "triplet/small": "nearfar.recipes.small:triplet",
