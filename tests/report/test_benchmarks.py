@@ -1,8 +1,8 @@
 import json
 
 import pytest
-from benchmarks import record, report
 
+from benchmarks import record, report
 from nearfar.errors import DataError, InputError
 
 ENVIRONMENT = {"cpu": "a CPU", "commit": "abc"}
