@@ -22,7 +22,7 @@ from nearfar.pipeline.settings import PretrainConfig
 
 SHOTS = (1, 10, 100)
 SCRATCH_STEPS = 300
-GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+GRID = (1e-3, 1e-2, 1e-1)
 """Of C: fewer values than the protocol's own, to save time."""
 
 

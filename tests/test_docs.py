@@ -59,8 +59,9 @@ def test_every_command_runs(page: Path, photos: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_python_block_runs(page: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(photos)
+    names: dict[str, object] = {"__name__": "snippet"}  # a later block of a page may use what an earlier one made
     for block in blocks(page, "python"):
-        exec(compile(block, str(page), "exec"), {"__name__": "snippet"})
+        exec(compile(block, str(page), "exec"), names)
 
 
 def test_the_methods_pages_are_up_to_date() -> None:
