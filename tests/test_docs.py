@@ -69,3 +69,12 @@ def test_the_methods_pages_are_up_to_date() -> None:
 
     for path, text in runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]().items():
         assert path.read_text(encoding="utf-8") == text, f"{path.name}: run docs/generate.py"
+
+
+def test_the_readme_shows_the_recorded_numbers_of_the_demo() -> None:
+    import json
+
+    record = json.loads((ROOT / "benchmarks" / "results" / "demo.json").read_text(encoding="utf-8"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for _, *numbers in record["tables"][0]["rows"]:
+        assert f"| {numbers[0]} | {numbers[1]} | **{numbers[2]}** |" in readme
