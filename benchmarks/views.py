@@ -37,9 +37,9 @@ from nearfar.views import VIEWS, ImageView, make_views
 Maker = Callable[[], Sequence[Tensor]]
 
 INSTALL = {
-    "kornia": "uv pip install --no-deps --target /tmp/bench kornia kornia-rs",
+    "kornia": "uv pip install --no-deps --target .bench kornia kornia-rs",
     "albumentations": (
-        "uv pip install --no-deps --target /tmp/bench albumentations==2.0.8 albucore==0.0.24 "
+        "uv pip install --no-deps --target .bench albumentations==2.0.8 albucore==0.0.24 "
         "'opencv-python-headless<5' 'stringzilla<4' 'simsimd<7'"
     ),
 }
@@ -270,7 +270,7 @@ def main() -> None:
     load = os.getloadavg()[0]
     absent = [package for package in INSTALL if importlib.util.find_spec(package) is None]
     for package in absent:
-        print(f"{package} is left out: install it with {INSTALL[package]}, and set PYTHONPATH=/tmp/bench")
+        print(f"{package} is left out: install it with {INSTALL[package]}, and set PYTHONPATH=.bench")
     columns = ["maker", "views/s per core", "us per view", "x torchvision", "x albumentations"]
     tables, threads = [], []
     for case in cases(quick):
