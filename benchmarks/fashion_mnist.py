@@ -22,7 +22,7 @@ def main() -> None:
     configs = {"SimCLR (no labels)": simclr_gray(), "SupCon (all labels)": supcon_gray()}
     columns, rows, notes = compare(train, test, configs, arguments.seeds)
     write(
-        "fashion-mnist",
+        "fashion_mnist",
         title="Fashion-MNIST: 10,000 training images, small encoder, 20 epochs",
         tables=[table("Test accuracy, % (10,000 test images)", columns, rows)],
         notes=notes,
