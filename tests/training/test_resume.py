@@ -100,6 +100,27 @@ def test_a_stop_after_any_batch_changes_nothing(
     assert outcome(run) == references[case]
 
 
+def test_rows_after_an_older_checkpoint_are_written_again(
+    references: dict[str, tuple[list[dict[str, Any]], str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nearfar.training.checkpoints import KeepLast
+
+    save, saved = KeepLast._save, 0
+
+    def four_times(self: KeepLast, trainer: Any) -> None:
+        nonlocal saved
+        saved += 1
+        if saved <= 4:
+            save(self, trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KeepLast, "_save", four_times)
+        first = train(data(), tmp_path / "run", **settings("adamw"))
+    assert torch.load(first.checkpoint, weights_only=True)["global_step"] < first.metrics()[-1]["step"]
+    (first.path / "encoder.json").unlink()
+    assert outcome(train(data(), first.path, resume=True)) == references["adamw"]
+
+
 def test_a_run_killed_before_its_first_checkpoint_starts_again(
     references: dict[str, tuple[list[dict[str, Any]], str]], tmp_path: Path
 ) -> None:
