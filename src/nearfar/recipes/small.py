@@ -32,8 +32,9 @@ def simclr_gray() -> PretrainConfig:
 
     Views: crops of 20 to 100 %, mirrored, brightness and contrast, a little blur; never turned.
 
-    Command: ``nearfar pretrain DATA --out RUN --recipe simclr/gray``. Cost and expected result: the table of
-    Fashion-MNIST in benchmarks/RESULTS.md.
+    Command: ``nearfar pretrain DATA --out RUN --recipe simclr/gray``. Cost: under two minutes for 10,000 images of 28
+    pixels on two cores. Expected on Fashion-MNIST (mean over 3 seeds, benchmarks/RESULTS.md): linear 86.8 %, kNN 75.7 %;
+    raw pixels reach 83.3 % and 73.3 %.
     """
     return dataclasses.replace(simclr(), views="gray", view_options=GRAY)
 
@@ -41,8 +42,8 @@ def simclr_gray() -> PretrainConfig:
 def supcon_gray() -> PretrainConfig:
     """SupCon with the small encoder on grey pictures of things, 20 epochs: the settings of SimCLR's, and labels.
 
-    Command: ``nearfar pretrain DATA --out RUN --recipe supcon/gray``. Cost and expected result: the table of
-    Fashion-MNIST in benchmarks/RESULTS.md.
+    Command: ``nearfar pretrain DATA --out RUN --recipe supcon/gray``. Cost: as ``simclr/gray``. Expected on
+    Fashion-MNIST (mean over 3 seeds, benchmarks/RESULTS.md): linear 87.7 %, kNN 82.1 %.
     """
     return dataclasses.replace(supcon(), views="gray", view_options=GRAY)
 
