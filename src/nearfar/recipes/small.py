@@ -33,8 +33,8 @@ def simclr_gray() -> PretrainConfig:
     Views: crops of 20 to 100 %, mirrored, brightness and contrast, a little blur; never turned.
 
     Command: ``nearfar pretrain DATA --out RUN --recipe simclr/gray``. Cost: under two minutes for 10,000 images of 28
-    pixels on two cores. Expected on Fashion-MNIST (mean over 3 seeds, benchmarks/RESULTS.md): linear 86.8 %, kNN 75.7 %;
-    raw pixels reach 83.3 % and 73.3 %.
+    pixels on two cores. Expected on Fashion-MNIST (mean over 3 seeds, benchmarks/RESULTS.md): linear 86.8 %, kNN
+    75.7 %; raw pixels reach 83.3 % and 73.3 %.
     """
     return dataclasses.replace(simclr(), views="gray", view_options=GRAY)
 
