@@ -40,7 +40,7 @@ from nearfar.report import (
 from nearfar.searching import search_ids
 from nearfar.training.run import Run
 
-__all__ = ["Demo", "demo"]
+__all__ = ["Demo", "demo", "digits"]
 
 SHOTS = (1, 5, 10)
 TEST = 500
@@ -69,7 +69,7 @@ def demo(*, out: str | Path = "nearfar-demo", epochs: int | None = None, seed: i
     """
     began = time.monotonic()
     folder = _fresh(Path(out))
-    images, train, test = _digits()
+    images, train, test = digits()
     recipe = simclr()
     config = dataclasses.replace(recipe, seed=seed, epochs=epochs or recipe.epochs)
     say(f"1/5 pretrain: SimCLR on {len(train)} digits, without their labels")
@@ -101,7 +101,7 @@ def _fresh(folder: Path) -> Path:
     return folder
 
 
-def _digits() -> tuple[ArraySource, Source, Source]:
+def digits() -> tuple[ArraySource, Source, Source]:
     """Return all digits as uint8 images, and their training and test parts (the classes evenly in both)."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split

@@ -6,6 +6,7 @@ Every in-batch softmax loss stands on the four functions here. All three ways gi
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -36,8 +37,19 @@ _forced: ContextVar[Way | None] = ContextVar("_forced", default=None)
 
 
 def _eager(function: Callable[P, R]) -> Callable[P, R]:
-    """Leave the graph under torch.compile: the loop over tiles is already made of whole matrix products."""
-    return cast(Callable[P, R], torch.compiler.disable(function))  # type: ignore[no-untyped-call]
+    """Leave the graph under torch.compile: the loop over tiles is already made of whole matrix products.
+
+    The compiler, which takes seconds to import, is touched only while something is being compiled.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if torch.compiler.is_compiling():
+            outside = cast(Callable[P, R], torch.compiler.disable(function))  # type: ignore[no-untyped-call]
+            return outside(*args, **kwargs)
+        return function(*args, **kwargs)
+
+    return call
 
 
 @contextlib.contextmanager
