@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nearfar.errors import ConfigError, InputError
-from nearfar.optim import LARS, build_optimizer, parameter_groups, scaled_lr, warmup_cosine
+from nearfar.optim import LARS, Special, build_optimizer, parameter_groups, scaled_lr, warmup_cosine
 
 
 def test_two_steps_of_lars_equal_the_reference_values() -> None:
@@ -35,7 +35,7 @@ def test_lars_moves_a_parameter_of_norm_zero() -> None:
 
 def test_biases_and_norms_neither_decay_nor_adapt() -> None:
     module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2))
-    weights, others = parameter_groups(module, weight_decay=0.1)
+    weights, others = parameter_groups(module, lr=0.1, weight_decay=0.1)
     assert {p.ndim for p in weights["params"]} == {2, 4}
     assert {p.ndim for p in others["params"]} == {1}
     assert others["weight_decay"] == 0.0
@@ -95,3 +95,24 @@ def test_the_learning_rate_is_linear_from_1024_and_a_root_below() -> None:
     assert scaled_lr(0.3, 4096) == pytest.approx(4.8)
     assert scaled_lr(0.3, 1024) == pytest.approx(1.2)
     assert scaled_lr(0.3, 256) / scaled_lr(0.3, 1024) == pytest.approx(math.sqrt(1 / 4))
+
+
+def test_special_parameters_get_groups_with_their_own_rate_and_decay() -> None:
+    module = nn.ModuleDict({"body": nn.Linear(3, 2), "predictor": nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))})
+    special = [Special("predictor", 10.0, True, 0.0), Special("predictor.1", 0.5, False, 1.0)]
+    groups = parameter_groups(module, lr=0.2, weight_decay=0.1, special=special)
+    found = {
+        name: (group["lr"], group["weight_decay"], group["constant"])
+        for name, parameter in module.named_parameters()
+        for group in groups
+        if any(parameter is one for one in group["params"])
+    }
+    assert found == {
+        "body.weight": (0.2, 0.1, False),
+        "body.bias": (0.2, 0.0, False),
+        "predictor.0.weight": (2.0, 0.0, True),
+        "predictor.0.bias": (2.0, 0.0, True),
+        "predictor.1.weight": (0.1, 0.1, False),
+        "predictor.1.bias": (0.1, 0.0, False),
+    }
+    assert sum(len(group["params"]) for group in groups) == len(list(module.parameters()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -12,11 +13,18 @@ from torch import Tensor, nn
 from nearfar.config import settings
 from nearfar.data.batch import Batch
 from nearfar.encoders import Encoder
+from nearfar.encoders import build as build_encoder
 from nearfar.errors import NearfarError
 from nearfar.methods import METHODS, Method, build
 from tests.ranks import run_on_ranks
 
 NAMES = METHODS.names()
+ITEMS = 64
+OPTIONS: dict[str, dict[str, object]] = {}
+"""Settings that fit the tiny encoders and batches, where the defaults do not."""
+
+
+SIDE = 8
 
 
 class Flat(Encoder):
@@ -25,20 +33,47 @@ class Flat(Encoder):
     def __init__(self, dim: int = 6) -> None:
         super().__init__()
         self.dim = dim
-        self.linear = nn.Linear(12, dim)
+        self.linear = nn.Linear(3 * SIDE * SIDE, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.tanh(self.linear(x.flatten(1)))
 
 
+class Maps(Encoder):
+    """A tiny convolutional encoder without BatchNorm, for methods that read the map before pooling."""
+
+    def __init__(self, dim: int = 6) -> None:
+        super().__init__()
+        self.dim = dim
+        self.conv = nn.Conv2d(3, dim, 2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.feature_map(x).mean(dim=(2, 3))
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.conv(x))
+
+
+def vit() -> nn.Module:
+    options = {"patch_size": 2, "embed_dim": 6, "depth": 1, "num_heads": 2}
+    return build_encoder("vit_tiny_patch16_224", image_size=SIDE, options=options)[0]
+
+
+ENCODERS: dict[str, Callable[[], nn.Module]] = {"any": Flat, "maps": Maps, "vit": vit}
+
+
 def make(name: str, seed: int = 0) -> Method:
     torch.manual_seed(seed)
-    return build(name, Flat())
+    method = build(name, ENCODERS[METHODS.get(name).info.encoder](), OPTIONS.get(name))
+    method.prepare(ITEMS)
+    method.start_epoch(0)
+    return method
 
 
-def batch_of(n: int = 8, seed: int = 1) -> Batch:
+def batch_of(name: str, n: int = 8, seed: int = 1) -> Batch:
     generator = torch.Generator().manual_seed(seed)
-    views = [torch.randn(n, 3, 2, 2, generator=generator) for _ in range(2)]
+    count = max(2, METHODS.get(name).info.least_views) if METHODS.get(name).info.most_views != 1 else 1
+    views = [torch.randn(n, 3, SIDE, SIDE, generator=generator) for _ in range(count)]
     return Batch(views, torch.arange(n) % 3, torch.arange(n))
 
 
@@ -49,7 +84,7 @@ def seen(name: str, batch: Batch) -> Batch:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_step_gives_a_float32_loss_that_reaches_every_weight(name: str) -> None:
     method = make(name)
-    step = method.step(seen(name, batch_of()))
+    step = method.step(seen(name, batch_of(name)))
     assert step.loss.shape == ()
     assert step.loss.dtype == torch.float32
     assert step.features.shape == (8, 6)
@@ -67,7 +102,7 @@ def test_settings_are_typed_defaulted_and_kept_as_attributes(name: str) -> None:
         assert setting.default is not inspect.Parameter.empty, key
         assert hasattr(method, key), key
         if key != "hidden_dim":  # 0 stands for the encoder's dim and is kept resolved
-            assert getattr(method, key) == setting.default
+            assert getattr(method, key) == OPTIONS.get(name, {}).get(key, setting.default)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -88,7 +123,7 @@ def test_no_method_subclasses_another(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not METHODS.get(name).info.labels])
 def test_labels_never_change_a_self_supervised_loss(name: str) -> None:
-    batch = batch_of()
+    batch = batch_of(name)
     without = make(name).step(batch._replace(labels=None)).loss
     with_labels = make(name).step(batch).loss
     other = make(name).step(batch._replace(labels=torch.zeros(8, dtype=torch.int64))).loss
@@ -99,12 +134,12 @@ def test_labels_never_change_a_self_supervised_loss(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if METHODS.get(name).info.labels])
 def test_a_method_that_needs_labels_says_so(name: str) -> None:
     with pytest.raises(NearfarError, match="labels must be given, got none"):
-        make(name).step(batch_of()._replace(labels=None))
+        make(name).step(batch_of(name)._replace(labels=None))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_under_bf16_autocast_the_loss_is_float32_and_near(name: str) -> None:
-    batch = seen(name, batch_of(n=16))
+    batch = seen(name, batch_of(name, n=16))
     exact = make(name).step(batch).loss
     with torch.autocast("cpu", dtype=torch.bfloat16):
         step = make(name).step(batch)
@@ -119,15 +154,15 @@ def test_a_copied_state_gives_the_same_next_step_bit_for_bit(name: str) -> None:
     optimizer = torch.optim.SGD(first.parameters(), lr=0.1, momentum=0.9)
     for seed in range(2):
         optimizer.zero_grad()
-        first.step(seen(name, batch_of(seed=seed))).loss.backward()
+        first.step(seen(name, batch_of(name, seed=seed))).loss.backward()
         optimizer.step()
         first.after_step(0.5)
     second = make(name, seed=9)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     random = torch.get_rng_state()
-    one = first.step(seen(name, batch_of(seed=5))).loss
+    one = first.step(seen(name, batch_of(name, seed=5))).loss
     torch.set_rng_state(random)
-    two = second.step(seen(name, batch_of(seed=5))).loss
+    two = second.step(seen(name, batch_of(name, seed=5))).loss
     assert torch.equal(one, two)
 
 
@@ -135,7 +170,7 @@ def test_a_copied_state_gives_the_same_next_step_bit_for_bit(name: str) -> None:
 @pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 1, 2, 3], [-1, -1, -1, -1], [0, -1, 1, -1]])
 def test_odd_labels_give_a_finite_loss_and_gradient(name: str, labels: list[int]) -> None:
     method = make(name)
-    batch = batch_of(n=4)._replace(labels=torch.tensor(labels))
+    batch = batch_of(name, n=4)._replace(labels=torch.tensor(labels))
     loss = method.step(seen(name, batch)).loss
     assert torch.isfinite(loss)
     loss.backward()
@@ -145,7 +180,8 @@ def test_odd_labels_give_a_finite_loss_and_gradient(name: str, labels: list[int]
 @pytest.mark.parametrize("name", NAMES)
 def test_identical_items_give_a_finite_gradient(name: str) -> None:
     method = make(name)
-    batch = Batch([torch.ones(4, 3, 2, 2)] * 2, torch.tensor([0, 0, 1, 1]), torch.arange(4))
+    views = [torch.ones_like(view) for view in batch_of(name, n=4).views if isinstance(view, Tensor)]
+    batch = Batch(views, torch.tensor([0, 0, 1, 1]), torch.arange(4))
     loss = method.step(seen(name, batch)).loss
     loss.backward()
     assert torch.isfinite(loss)
@@ -157,7 +193,7 @@ def step_on_rank(rank: int, world: int) -> dict[str, dict[str, Tensor]]:
     results: dict[str, dict[str, Tensor]] = {}
     for name in NAMES:
         method = make(name).eval()  # BatchNorm with running statistics: the same function on every rank
-        batch = batch_of(n=8)
+        batch = batch_of(name, n=8)
         rows = slice(rank * 8 // world, (rank + 1) * 8 // world)
         assert batch.labels is not None
         part = Batch([view[rows] for view in batch.views], batch.labels[rows], None)  # type: ignore[index]

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["Encoder"]
+__all__ = ["Encoder", "is_vit"]
 
 
 class Encoder(nn.Module, abc.ABC):
@@ -25,3 +25,9 @@ class Encoder(nn.Module, abc.ABC):
     @abc.abstractmethod
     def forward(self, x: Any) -> Tensor:
         """Return h of shape (N, dim) for a batch of N views."""
+
+
+def is_vit(encoder: nn.Module) -> bool:
+    """Whether an encoder wraps a timm vision transformer, whose patches can be hidden one by one."""
+    model = getattr(encoder, "model", None)
+    return all(hasattr(model, name) for name in ("patch_embed", "pos_embed", "blocks", "norm"))

@@ -49,5 +49,9 @@ class SmallConvNet(Encoder):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return h of shape (N, 8 * width) for images of shape (N, in_channels, H, W)."""
-        h = cast(Tensor, self.layers(x)).mean(dim=(2, 3))
+        h = self.feature_map(x).mean(dim=(2, 3))
         return h.float() if h.dtype in (torch.bfloat16, torch.float16) else h
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        """Return the last map, (N, 8 * width, H', W'), whose mean over positions is h."""
+        return cast(Tensor, self.layers(x))

@@ -66,6 +66,22 @@ class TimmEncoder(Encoder):
         h = cast(Tensor, self.model(x))
         return h.float() if h.dtype in (torch.bfloat16, torch.float16) else h
 
+    def feature_map(self, x: Tensor) -> Tensor:
+        """Return the features before pooling, (N, C, H', W'); of a transformer, its patches put back into place.
+
+        Raises:
+            ConfigError: when the model has no map.
+        """
+        features = cast(Tensor, self.model.forward_features(x))
+        if features.ndim == 4:
+            last = getattr(self.model, "output_fmt", "NCHW")
+            return features.permute(0, 3, 1, 2) if str(last).endswith("NHWC") else features
+        patches = features[:, getattr(self.model, "num_prefix_tokens", 0) :] if features.ndim == 3 else features
+        side = round(patches.shape[1] ** 0.5)
+        if features.ndim != 3 or side * side != patches.shape[1]:
+            raise ConfigError(f"encoder {self.name}: must have a square map of features, got {tuple(features.shape)}")
+        return patches.transpose(1, 2).unflatten(2, (side, side))
+
 
 def _create(name: str, in_channels: int, image_size: int, pretrained: bool, options: dict[str, Any]) -> Any:
     arguments = {"pretrained": pretrained, "num_classes": 0, "in_chans": in_channels, **options}

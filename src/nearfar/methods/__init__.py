@@ -10,11 +10,12 @@ from typing import Any
 from torch import nn
 
 from nearfar.config import check_options
+from nearfar.encoders.base import is_vit
 from nearfar.errors import ConfigError, require
-from nearfar.methods.base import Info, Method, Step
+from nearfar.methods.base import Info, Method, Rule, Step
 from nearfar.registry import Registry
 
-__all__ = ["METHODS", "Info", "Method", "Step", "build"]
+__all__ = ["METHODS", "Info", "Method", "Rule", "Step", "build"]
 
 METHODS: Registry[type[Method]] = Registry(
     "method",
@@ -43,4 +44,15 @@ def build(name: str, encoder: nn.Module, options: Mapping[str, Any] | None = Non
     dim = getattr(encoder, "dim", None)
     fix = "set encoder.dim to the length of what it returns"
     require(isinstance(dim, int), f"method {name}", "encoder.dim", "an integer", dim, fix, error=ConfigError)
+    _check_encoder(name, factory.info, encoder)
     return factory(encoder, **check_options(f"method {name}", factory, options or {}))
+
+
+def _check_encoder(name: str, info: Info, encoder: nn.Module) -> None:
+    if info.encoder == "maps":
+        fits, must = hasattr(encoder, "feature_map"), "one with feature_map(x), from images to (N, C, H, W)"
+        fix = "take a convolutional encoder such as small or resnet18"
+    else:
+        fits, must = info.encoder == "any" or is_vit(encoder), "a vision transformer of timm"
+        fix = "take one such as vit_tiny_patch16_224"
+    require(fits, f"method {name}", "encoder", must, type(encoder).__name__, fix, error=ConfigError)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from nearfar.data.batch import Batch
 
-__all__ = ["Info", "Method", "Step"]
+__all__ = ["Info", "Method", "Rule", "Step"]
 
 
 class Step(NamedTuple):
@@ -29,7 +30,21 @@ class Step(NamedTuple):
 
 
 class Info(NamedTuple):
-    """One row of the table of methods."""
+    """One row of the table of methods, and what a method asks of its data and encoder.
+
+    Attributes:
+        summary: what it does, in one line.
+        paper: authors and year.
+        url: where the paper is.
+        labels: whether `Method.step` needs labels.
+        negatives: whether other items are pushed away.
+        teacher: whether a second network, which no gradient moves, gives targets.
+        queue: whether embeddings of past batches are kept.
+        least_views: the fewest views of an item.
+        most_views: the most views; ``None`` for any number.
+        mixed_sizes: whether views may differ in size (multi-crop); the two largest then come first.
+        encoder: ``"any"``; ``"maps"`` needs ``encoder.feature_map``; ``"vit"`` needs a timm vision transformer.
+    """
 
     summary: str
     paper: str
@@ -38,7 +53,31 @@ class Info(NamedTuple):
     negatives: bool = True
     teacher: bool = False
     queue: bool = False
-    views: str = "2"
+    least_views: int = 2
+    most_views: int | None = 2
+    mixed_sizes: bool = False
+    encoder: Literal["any", "maps", "vit"] = "any"
+
+    @property
+    def views(self) -> str:
+        """The number of views in words."""
+        if self.most_views == self.least_views:
+            return str(self.least_views)
+        return f">= {self.least_views}" if self.most_views is None else f"{self.least_views} to {self.most_views}"
+
+
+class Rule(NamedTuple):
+    """How the learning rate and decay of some parameters depart from those of the rest.
+
+    Attributes:
+        scale: factor on the learning rate.
+        constant: keep the peak learning rate, without warm-up and cosine (SimSiam's predictor).
+        decay: factor on the weight decay.
+    """
+
+    scale: float = 1.0
+    constant: bool = False
+    decay: float = 1.0
 
 
 class Method(nn.Module, abc.ABC):
@@ -51,14 +90,39 @@ class Method(nn.Module, abc.ABC):
         encoder: what is kept after pretraining; anything with an integer ``dim``.
         info: the method's row in the table of methods. Where ``info.labels`` is false the trainer hands `step`
             batches whose labels are ``None``.
+        progress: scalar in [0, 1], the share of training that was done before this step; the trainer sets it, and
+            schedules of a method's own (a teacher's temperature) read it.
     """
 
     info: ClassVar[Info]
     encoder: nn.Module
+    progress: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("progress", torch.zeros(()), persistent=False)
 
     @abc.abstractmethod
     def step(self, batch: Batch) -> Step:
         """Return the loss of one batch, and its features."""
+
+    @property
+    def kept(self) -> nn.Module:
+        """What is saved as the run's encoder: the online one, but for papers that keep the teacher (DINO)."""
+        return self.encoder
+
+    def rules(self) -> Mapping[str, Rule]:
+        """Return the parameters, by the beginning of their names, that the optimiser treats by a rule of their own."""
+        return {}
+
+    def prepare(self, items: int) -> None:
+        """Make room for state that grows with the data set of ``items``; called before training and before a resume."""
+
+    def start_epoch(self, epoch: int) -> None:
+        """Called before the first step of every epoch, counted from 0, and not again when a run goes on within one."""
+
+    def before_step(self) -> None:
+        """Called when the gradients stand and the optimiser has not moved yet: the place to hold weights fast."""
 
     def after_step(self, progress: float) -> None:
         """Teachers move here, once per optimiser step; ``progress`` in [0, 1] is the share of training done."""

@@ -51,7 +51,8 @@ class Siamese(Method):
         "Hadsell et al. 2006",
         "http://yann.lecun.com/exdb/publis/pdf/hadsell-chopra-lecun-06.pdf",
         labels=True,
-        views=">= 1",
+        least_views=1,
+        most_views=None,
     )
 
     def __init__(

@@ -47,7 +47,8 @@ class SupCon(Method):
         "Khosla et al. 2020",
         "https://arxiv.org/abs/2004.11362",
         labels=True,
-        views=">= 1",
+        least_views=1,
+        most_views=None,
     )
 
     def __init__(

@@ -47,7 +47,8 @@ class Triplet(Method):
         "Schroff et al. 2015",
         "https://arxiv.org/abs/1503.03832",
         labels=True,
-        views=">= 1",
+        least_views=1,
+        most_views=None,
     )
 
     def __init__(

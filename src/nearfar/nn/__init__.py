@@ -2,5 +2,6 @@
 
 from nearfar.nn.heads import mlp
 from nearfar.nn.queue import Queue, Stored
+from nearfar.nn.teacher import Teacher, momentum_at
 
-__all__ = ["Queue", "Stored", "mlp"]
+__all__ = ["Queue", "Stored", "Teacher", "mlp", "momentum_at"]

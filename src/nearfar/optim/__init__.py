@@ -3,8 +3,8 @@
 Imports torch and `nearfar.errors` only.
 """
 
-from nearfar.optim.build import OPTIMIZERS, build_optimizer, parameter_groups
+from nearfar.optim.build import OPTIMIZERS, Special, build_optimizer, parameter_groups
 from nearfar.optim.lars import LARS
 from nearfar.optim.schedule import scaled_lr, warmup_cosine
 
-__all__ = ["LARS", "OPTIMIZERS", "build_optimizer", "parameter_groups", "scaled_lr", "warmup_cosine"]
+__all__ = ["LARS", "OPTIMIZERS", "Special", "build_optimizer", "parameter_groups", "scaled_lr", "warmup_cosine"]

@@ -30,6 +30,7 @@ from nearfar.pipeline.data import limit_source, open_training_data
 from nearfar.pipeline.environment import write_environment
 from nearfar.pipeline.settings import PretrainConfig
 from nearfar.pipeline.sheets import write_views
+from nearfar.pipeline.view_count import check_views, fit_views
 from nearfar.progress import say
 from nearfar.training.run import Run
 
@@ -96,6 +97,7 @@ def pretrain(
     config = _completed(config, method, spec)
     views = _views(config, spec)
     decoded = _decoded(config, source)
+    method.prepare(len(decoded))
     loader = _loader(config, decoded, views)
     run = Run(folder)
     if leads:
@@ -105,7 +107,7 @@ def pretrain(
         _write_first(run, decoded, views, seed=config.seed)
     _train(run, config, method, decoded, loader, resume=resume)
     if leads:
-        save_encoder(run.path, encoder, spec, {"method": config.method, "epochs": config.epochs})
+        save_encoder(run.path, method.kept, spec, {"method": config.method, "epochs": config.epochs})
         _say_skipped(run, [*decoded.skipped, *loader.skipped], len(decoded) + len(decoded.skipped))
         say(f"done: {run.path}")
     return run
@@ -156,6 +158,7 @@ def _check_names(config: PretrainConfig, module: nn.Module | None) -> PretrainCo
         check_name(encoder)
     if config.views != "auto":
         changes["view_options"] = _view_options(config.views, config.view_options)
+        check_views(method, config.views, IMAGE.views(config.views, SIDE, 3))
     for tracker in config.track:
         extra(tracker, tracker, f"--track {tracker}")
     if module is not None:
@@ -274,7 +277,7 @@ def _encoder(config: PretrainConfig, module: nn.Module | None) -> tuple[nn.Modul
 
 
 def _views(config: PretrainConfig, spec: EncoderSpec) -> tuple[Any, ...]:
-    views = IMAGE.views(config.views, spec.image_size, spec.in_channels)
+    views = fit_views(METHODS.get(config.method).info, IMAGE.views(config.views, spec.image_size, spec.in_channels))
     return tuple(dataclasses.replace(view, mean=spec.mean, std=spec.std, **config.view_options) for view in views)
 
 

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from nearfar.data.batch import Batch
 from nearfar.methods import Method, Step
-from nearfar.optim import build_optimizer, warmup_cosine
+from nearfar.optim import Special, build_optimizer, warmup_cosine
 
 __all__ = ["Optimization", "TrainingModule"]
 
@@ -45,16 +45,20 @@ class TrainingModule(LightningModule):
     A method that takes no labels never gets any: they are removed from its batch here and kept for the probe alone.
     """
 
+    epochs_started: torch.Tensor
+
     def __init__(self, method: Method, optimization: Optimization) -> None:
         super().__init__()
         self.method = method
         self.optimization = optimization
         self.last: Step | None = None
         self.labels: torch.Tensor | None = None
+        self.register_buffer("epochs_started", torch.zeros((), dtype=torch.int64))
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
         """Return the method's loss."""
         self.labels = batch.labels
+        self.method.progress.fill_(self._share(self.trainer.global_step))
         visible = batch if self.method.info.labels else batch._replace(labels=None)
         step: Step = self.method(visible)
         self.last = step._replace(loss=step.loss.detach())
@@ -63,12 +67,15 @@ class TrainingModule(LightningModule):
     def configure_optimizers(self) -> Any:
         """Return the optimiser and its schedule, which moves every step."""
         o = self.optimization
-        optimizer = build_optimizer(o.optimizer, self.method, lr=o.lr, weight_decay=o.weight_decay, momentum=o.momentum)
+        special = [Special(prefix, *rule) for prefix, rule in self.method.rules().items()]
+        optimizer = build_optimizer(
+            o.optimizer, self.method, lr=o.lr, weight_decay=o.weight_decay, momentum=o.momentum, special=special
+        )
 
         def factor(step: int) -> float:
             return warmup_cosine(step, total=o.total_steps, warmup=o.warmup_steps)
 
-        schedule = LambdaLR(optimizer, factor)
+        schedule = LambdaLR(optimizer, [_one if group["constant"] else factor for group in optimizer.param_groups])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def optimizer_step(
@@ -80,5 +87,22 @@ class TrainingModule(LightningModule):
     ) -> None:
         """Step, then let teachers move: once per optimiser step, not per accumulated micro-batch."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        done = self.trainer.global_step + 1  # the trainer counts this step only when it returns
-        self.method.after_step(min(1.0, done / max(1, self.optimization.total_steps)))
+        # the trainer counts this step only when it returns
+        self.method.after_step(self._share(self.trainer.global_step + 1))
+
+    def on_train_epoch_start(self) -> None:
+        """Tell the method, unless the run goes on within an epoch."""
+        if int(self.epochs_started) <= self.current_epoch:
+            self.epochs_started.fill_(self.current_epoch + 1)
+            self.method.start_epoch(self.current_epoch)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Let the method hold weights fast."""
+        self.method.before_step()
+
+    def _share(self, steps: int) -> float:
+        return min(1.0, steps / max(1, self.optimization.total_steps))
+
+
+def _one(_: int) -> float:
+    return 1.0
