@@ -303,8 +303,8 @@ def main(quick: bool) -> None:
         f"Forward + backward, {DIM}-d float32 in random directions (seed {SEED}), {THREADS} threads, temperature 0.1 "
         "(InfoNCE and CLIP 1 / 0.07, SigLIP 10 and -10). N pairs are 2N rows.",
         "Time: median of at least 5 rounds (3 at 8,192 pairs) in which all contenders of a row's loss and size take "
-        f"turns; one that has taken {SECONDS_AT_MOST:.0f} s sits out the rest. Memory: peak resident memory of one step "
-        "over what was resident before, gradients included, one process a case.",
+        f"turns; one that has taken {SECONDS_AT_MOST:.0f} s sits out the rest. Memory: peak resident memory of one "
+        "step over what was resident before, gradients included, one process a case.",
         "Time by the clock on two threads suffers where other programs run beside: each parallel region then waits for "
         "the slower thread. Processor time on one thread does not, and stands beside it.",
         "Semi-hard triplets: nearfar takes one negative per pair (FaceNet's rule), the other two all semi-hard "
