@@ -15,6 +15,9 @@ from nearfar.ranking import chunks
 
 __all__ = ["nearest"]
 
+_ENTRIES = 2**24
+"""Similarities held at once: 64 MiB in float32."""
+
 
 @torch.no_grad()
 def nearest(z: Tensor, keys: Tensor) -> Tensor:
@@ -41,5 +44,5 @@ def nearest(z: Tensor, keys: Tensor) -> Tensor:
     with torch.autocast(z.device.type, enabled=False):
         wide = torch.promote_types(z.dtype, torch.float32)
         candidates = F.normalize(keys.to(wide), dim=1)
-        blocks = [(z[rows].to(wide) @ candidates.T).argmax(1) for rows in chunks(len(z), len(keys))]
+        blocks = [(z[rows].to(wide) @ candidates.T).argmax(1) for rows in chunks(len(z), len(keys), _ENTRIES)]
     return keys[torch.cat(blocks)]
