@@ -15,7 +15,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["gather", "gather_sizes", "is_distributed", "launched_rank", "rank", "sum_over_ranks", "world_size"]
+__all__ = [
+    "gather",
+    "gather_sizes",
+    "is_distributed",
+    "launched_rank",
+    "mean_over_rows",
+    "rank",
+    "sum_over_ranks",
+    "world_size",
+]
 
 _RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 
@@ -78,6 +87,16 @@ def gather(x: Tensor, sizes: list[int] | None = None) -> Tensor:
 def sum_over_ranks(x: Tensor) -> Tensor:
     """Sum a tensor over ranks, with gradient; the backward sums over ranks as well."""
     return cast(Tensor, _Sum.apply(x)) if is_distributed() else x
+
+
+def mean_over_rows(values: Tensor) -> Tensor:
+    """Return what this rank contributes to the mean over all ranks' values: the mean over ranks of it is that mean.
+
+    Args:
+        values: (N_r,) one value per row; ranks may differ in N_r.
+    """
+    rows = sum(gather_sizes(len(values), values.device))
+    return values.sum() * world_size() / max(1, rows)
 
 
 class _Gather(torch.autograd.Function):

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-__all__ = ["Batch", "Views", "concat"]
+__all__ = ["Batch", "Views", "by_size", "concat"]
 
 Views: TypeAlias = Tensor | Mapping[str, Tensor]
 """One view of each of N items: a tensor whose first axis is N, or a mapping of such tensors (text)."""
@@ -34,3 +34,18 @@ def concat(views: Sequence[Views]) -> Views:
     if isinstance(first, Tensor):
         return torch.cat([view for view in views if isinstance(view, Tensor)])
     return {key: torch.cat([view[key] for view in views if not isinstance(view, Tensor)]) for key in first}
+
+
+def by_size(views: Sequence[Views]) -> list[Views]:
+    """Stack neighbouring views of one size, so that large and small crops take a pass each; their order stays."""
+    groups: list[list[Views]] = []
+    for view in views:
+        if groups and _size(groups[-1][0]) == _size(view):
+            groups[-1].append(view)
+        else:
+            groups.append([view])
+    return [concat(group) for group in groups]
+
+
+def _size(view: Views) -> object:
+    return view.shape[1:] if isinstance(view, Tensor) else {key: part.shape[1:] for key, part in view.items()}
