@@ -18,14 +18,20 @@ from nearfar.losses._checks import (
     reduce,
     unit,
 )
-from nearfar.losses._engine import self_logsumexp, storage_dtype
+from nearfar.losses._engine import join, row_logsumexp, self_logsumexp, storage_dtype
 from nearfar.losses._shared import share
 
 __all__ = ["nt_xent"]
 
 
 def nt_xent(
-    z1: Tensor, z2: Tensor, *, temperature: float = 0.1, reduction: Reduction = "mean", across_ranks: bool = True
+    z1: Tensor,
+    z2: Tensor,
+    *,
+    queue: Tensor | None = None,
+    temperature: float = 0.1,
+    reduction: Reduction = "mean",
+    across_ranks: bool = True,
 ) -> Tensor:
     r"""NT-Xent (eq. 1) over the 2N views of a batch of N pairs.
 
@@ -38,18 +44,23 @@ def nt_xent(
     Args:
         z1: (N, D) float projections of the first views; need not be normalised.
         z2: (N, D) projections of the second views, row i belonging to row i of ``z1``.
+        queue: (Q, D) older projections, further negatives of every anchor (SimCLRv2's memory,
+            https://arxiv.org/abs/2006.10029), without gradient and not gathered: every rank holds its own queue, the
+            same on all where it was filled with gathered projections.
         temperature: tau > 0; 0.1 is the paper's for ImageNet, 0.5 its for CIFAR-10.
         reduction: "mean" over the 2N anchors, "sum", or "none" for (2N,): ``z1``'s anchors, then ``z2``'s.
         across_ranks: whether all ranks' views are negatives; ranks may have different N.
 
     Returns:
         A float32 scalar (float64 for float64 input), or (2N,) for "none". Every anchor has its positive; a batch of
-        one pair has no negatives and gives 0. Equal embeddings give ln(2N - 1).
+        one pair has no negatives but the queue's, and gives 0 without it. Equal embeddings give ln(2N - 1).
 
     Raises:
         InputError: shapes, types or the temperature are wrong, or (on the CPU) a value is not finite.
     """
     check_embeddings("nt_xent", z1=z1, z2=z2)
+    if queue is not None:
+        check_embeddings("nt_xent", same_rows=False, z1=z1, queue=queue)
     check_positive("nt_xent", temperature=temperature)
     check_reduction("nt_xent", reduction)
     with no_autocast(z1.device):
@@ -57,4 +68,7 @@ def nt_xent(
         u1, u2 = z.to(torch.promote_types(z.dtype, torch.float32)).chunk(2)
         positive = (u1 * u2).sum(1) / temperature
         everything = self_logsumexp(z, share(z, across_ranks).others, scale=1 / temperature)
+        if queue is not None:
+            older = unit(queue.detach()).to(z.dtype)
+            everything = join(everything, row_logsumexp(z, older, scale=1 / temperature))
         return reduce(everything - positive.repeat(2), reduction, across_ranks=across_ranks)

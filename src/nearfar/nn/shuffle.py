@@ -6,7 +6,7 @@ He et al., "Momentum Contrast", CVPR 2020, https://arxiv.org/abs/1911.05722, sec
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,58 +15,46 @@ from nearfar.distributed import gather, gather_sizes, rank
 
 __all__ = ["Shuffle", "draw_shuffle"]
 
-T = TypeVar("T", Tensor, Mapping[str, Tensor])
-
 
 class Shuffle(NamedTuple):
-    """A permutation of a batch, and its undoing.
+    """A permutation of the batch of all ranks, and its undoing.
 
     Attributes:
-        order: (M,) int64, the batch's row that stands at each place afterwards; M is the number of rows of all ranks,
-            or of this one.
-        sizes: the ranks' numbers of rows; ``None`` where rows stay on their rank.
+        order: (M,) int64, the batch's row that stands at each place afterwards; M is the number of rows of all ranks.
+        sizes: the ranks' numbers of rows, before and after.
     """
 
     order: Tensor
-    sizes: list[int] | None
+    sizes: list[int]
 
-    def apply(self, x: T) -> T:
+    def apply(self, x: Tensor | Mapping[str, Tensor]) -> Tensor | Mapping[str, Tensor]:
         """Return this rank's rows of the shuffled batch; of a mapping, of each of its tensors."""
+        rows = self.order[self._own()]
         if isinstance(x, Tensor):
-            return self._everywhere(x)[self.order[self._own()]]
-        return {key: self._everywhere(value)[self.order[self._own()]] for key, value in x.items()}
+            return gather(x, self.sizes)[rows]
+        return {key: gather(value, self.sizes)[rows] for key, value in x.items()}
 
     def undo(self, x: Tensor) -> Tensor:
         """Return this rank's rows in the order they had before, of a tensor made from shuffled ones."""
-        return self._everywhere(x)[self.order.argsort()[self._own()]]
-
-    def _everywhere(self, x: Tensor) -> Tensor:
-        return x if self.sizes is None else gather(x, self.sizes)
+        return gather(x, self.sizes)[self.order.argsort()[self._own()]]
 
     def _own(self) -> slice:
-        if self.sizes is None:
-            return slice(None)
         start = sum(self.sizes[: rank()])
         return slice(start, start + self.sizes[rank()])
 
 
-def draw_shuffle(rows: int, device: torch.device, *, across_ranks: bool = True) -> Shuffle:
-    """Draw a permutation from torch's generator; call it on every rank.
+def draw_shuffle(rows: int, device: torch.device) -> Shuffle:
+    """Draw a permutation from torch's generator; call it on every rank. Rank 0's order holds for all.
 
-    Over ranks each one's BatchNorm then sees keys of other items than its queries: rank 0's order holds for all.
-    **On one rank the batch is the same set of rows before and after, so the statistics of BatchNorm over it do not
-    change: there it needs `nearfar.nn.SplitBatchNorm`, whose parts it mixes.**
+    Every rank's BatchNorm then sees keys of other items than its queries. **On one rank the batch is the same set of
+    rows before and after, so statistics over all of it do not change: there it needs `nearfar.nn.SplitBatchNorm`,
+    between whose parts it mixes the rows.** Over ranks it sends every row to every rank.
 
     Args:
         rows: N, this rank's number of rows.
         device: where the rows are.
-        across_ranks: whether rows change ranks, which sends every row to every rank; otherwise every rank permutes its
-            own, which is enough for split statistics. The generators of all ranks move on alike in both cases.
     """
     sizes = gather_sizes(rows, device)
-    total, start = sum(sizes), sum(sizes[: rank()])
-    draws = torch.rand(total)
-    if not across_ranks:
-        return Shuffle(draws[start : start + rows].argsort().to(device), None)
-    everyone = gather(draws.argsort().to(device), [total] * len(sizes))
-    return Shuffle(everyone[:total], sizes)
+    total = sum(sizes)
+    orders = gather(torch.randperm(total).to(device), [total] * len(sizes))
+    return Shuffle(orders[:total], sizes)

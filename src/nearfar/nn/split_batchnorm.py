@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nearfar.distributed import world_size
 from nearfar.errors import ConfigError, require
 
 __all__ = ["SplitBatchNorm", "split_batch_norms"]
@@ -27,13 +28,14 @@ class SplitBatchNorm(nn.Module):
     follow the mean over parts. In eval mode it is the ordinary layer. Names and shapes of its state are those of the
     ordinary layer, so that either loads the other's weights.
 
-    It is no subclass of torch's, so converting a model to BatchNorm over all devices leaves it alone: statistics never
-    leave the device. With ``parts=1`` that is all it does.
+    It is no subclass of torch's, so converting a model to BatchNorm over all ranks leaves it alone: statistics never
+    leave the rank. With ``parts=1`` that is all it does.
 
     Args:
         norm: the layer to take over; weights and buffers are shared with it, not copied.
-        parts: into how many parts a batch is cut, as evenly as possible; a part has 2 rows at least, so a batch of
-            fewer than ``2 * parts`` rows is cut into fewer.
+        parts: into how many parts the batch of all ranks is cut, each rank's as evenly as possible: 8 parts on one rank
+            and on eight ranks are the same parts. A rank has 1 part at least, and a part 2 rows, so that a small batch
+            is cut into fewer.
 
     Raises:
         InputError: ``parts`` is below 1.
@@ -61,7 +63,7 @@ class SplitBatchNorm(nn.Module):
         mean, variance = self.running_mean, self.running_var
         if mean is not None and not self.training:
             return F.batch_norm(x, mean, variance, self.weight, self.bias, False, 0.0, self.eps)
-        parts = max(1, min(self.parts, len(x) // 2))
+        parts = max(1, min(self.parts // world_size(), len(x) // 2))
         if mean is None or variance is None:
             return self._normalised(x, [None] * parts, [None] * parts, 0.0)
         means, variances = mean.repeat(parts, 1), variance.repeat(parts, 1)
@@ -97,14 +99,14 @@ def split_batch_norms(module: nn.Module, parts: int) -> nn.Module:
 
     Args:
         module: the module to change, or itself a BatchNorm layer.
-        parts: parts of a batch; 1 keeps whole batches, but never over several devices.
+        parts: parts of the batch of all ranks; 1 keeps every rank's batch whole.
 
     Returns:
         The module; a new one only where it is itself a BatchNorm layer.
 
     Raises:
         ConfigError: when a layer is a BatchNorm of another make, which does more than normalise (timm's with an
-            activation, or one over all devices).
+            activation, or one over all ranks).
         InputError: when ``parts`` is below 1.
     """
     if type(module) in _PLAIN:
