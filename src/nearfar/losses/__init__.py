@@ -12,12 +12,14 @@ from nearfar.losses.barlow_twins import barlow_twins
 from nearfar.losses.circle import circle
 from nearfar.losses.classifiers import arcface, cosface, normalized_softmax, sphereface, sub_center_arcface
 from nearfar.losses.clip import clip
+from nearfar.losses.coding_rate import emp_ssl, negative_coding_rate
 from nearfar.losses.contrastive import contrastive, online_contrastive, snr_contrastive
 from nearfar.losses.cross_batch_memory import CrossBatchMemory, LabelledLoss, Memory, ReferenceLoss, with_references
 from nearfar.losses.dcl import dcl, dclw
 from nearfar.losses.dino import dino, dino_center
 from nearfar.losses.distances import DISTANCES, Distance, DistanceLike, find_distance, from_similarity, lp
 from nearfar.losses.distillation import distill_kl, distill_mse, margin_mse
+from nearfar.losses.feature_contrast import feature_contrast
 from nearfar.losses.gist import gist
 from nearfar.losses.grad_cache import cached_forward
 from nearfar.losses.info_nce import info_nce
@@ -80,7 +82,9 @@ __all__ = [
     "distill_kl",
     "distill_mse",
     "draw_directions",
+    "emp_ssl",
     "fast_ap",
+    "feature_contrast",
     "find_distance",
     "from_similarity",
     "generalized_lifted_structure",
@@ -102,6 +106,7 @@ __all__ = [
     "multi_similarity",
     "n_pairs",
     "nca",
+    "negative_coding_rate",
     "negative_cosine",
     "normalized_softmax",
     "nt_xent",

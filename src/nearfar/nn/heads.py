@@ -18,6 +18,7 @@ def mlp(
     norm: bool = True,
     last_norm: bool = False,
     last_affine: bool = True,
+    last_bias: bool = True,
 ) -> nn.Sequential:
     """Return a head g: ``layers`` linear maps with ReLU between them.
 
@@ -29,6 +30,7 @@ def mlp(
         norm: BatchNorm after every hidden linear map; such a map then has no bias.
         last_norm: BatchNorm after the last linear map as well.
         last_affine: whether that last BatchNorm has scale and shift.
+        last_bias: whether the last linear map has a bias; it never has one before a BatchNorm.
 
     Returns:
         A module from (N, input_dim) to (N, output_dim).
@@ -46,7 +48,7 @@ def mlp(
             modules.append(nn.BatchNorm1d(hidden_dim))
         modules.append(nn.ReLU(inplace=True))
         width = hidden_dim
-    modules.append(nn.Linear(width, output_dim, bias=not last_norm))
+    modules.append(nn.Linear(width, output_dim, bias=last_bias and not last_norm))
     if last_norm:
         modules.append(nn.BatchNorm1d(output_dim, affine=last_affine))
     return nn.Sequential(*modules)
