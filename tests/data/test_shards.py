@@ -152,7 +152,7 @@ def test_shards_that_cannot_be_used(tmp_path):
         with pytest.raises(DataError, match=sentence):
             open_images(tmp_path / f"{name}.tar")
     write_parquet(tmp_path / "b.parquet", 0, 2)
-    with pytest.raises(DataError, match=r"all .tar or all .parquet"):
+    with pytest.raises(DataError, match=r"all .tar, all .parquet or all .lance, got .parquet and .tar"):
         open_images(tmp_path)
 
 

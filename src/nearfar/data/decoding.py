@@ -15,7 +15,7 @@ from nearfar.data.loader import cpu_count
 from nearfar.data.picture import resize_shorter
 from nearfar.data.shards import PackedSource
 from nearfar.data.skipped import Skipped
-from nearfar.data.source import Source, digest, origin
+from nearfar.data.source import Source, digest, origin, read_many
 from nearfar.errors import DataError
 
 __all__ = ["Resized", "decode_rows", "mean_bytes"]
@@ -45,6 +45,14 @@ class Resized:
         if isinstance(base, FileSource | PackedSource):
             return base.read(row, side=self.side)
         return resize_shorter(base.read(row), self.side)
+
+    def read_many(self, indices: NDArray[np.int64]) -> list[NDArray[Any]]:
+        """Return several images; shards are asked for all of theirs at once."""
+        places = [origin(self.source, int(index)) for index in indices]
+        base = places[0][0] if places else None
+        if isinstance(base, PackedSource) and all(one is base for one, _ in places):
+            return base.read_many(np.array([row for _, row in places]), side=self.side)
+        return [self.read(int(index)) for index in indices]
 
     def fingerprint(self) -> str | None:
         """The source's, with the side."""
@@ -86,6 +94,10 @@ def mean_bytes(source: Source) -> float:
 
 
 def _read(source: Source, rows: Sequence[int]) -> list[tuple[int, NDArray[Any] | Skipped]]:
+    try:
+        return list(zip(rows, read_many(source, np.asarray(rows)), strict=True))
+    except DataError:  # of one of them: the others are read one by one
+        pass
     outcomes: list[tuple[int, NDArray[Any] | Skipped]] = []
     for row in rows:
         try:

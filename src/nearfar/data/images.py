@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from nearfar.data.array_files import ARRAY_FILES, open_array_file
 from nearfar.data.arrays import ArraySource
 from nearfar.data.folder import Row, list_folder, split_name
+from nearfar.data.hugging_face_shard import HuggingFaceShard, has_images, hugging_face_parts, is_hugging_face, is_saved
 from nearfar.data.labels import class_order, encode_labels
+from nearfar.data.lance_shard import LanceShard, is_lance, is_lance_place
 from nearfar.data.manifest import MANIFESTS, parquet_columns, read_manifest
 from nearfar.data.parquet_shard import holds_images
 from nearfar.data.picture import SUFFIXES, Kind, file_kind, read_picture
-from nearfar.data.shards import SHARDS, find_shards, open_shards
+from nearfar.data.shards import SHARDS, find_shards, open_shards, pack
 from nearfar.data.source import Joined, Source, check_source, digest
 from nearfar.data.torch_dataset import DatasetSource
 from nearfar.errors import DataError, require
@@ -77,8 +79,9 @@ def open_images(data: Any, *, split: str | None = None, channels: int | None = N
         data: a folder (nested folders are classes, flat is unlabelled; top folders ``train``, ``val`` and ``test`` are
             splits; see `list_folder`), one image file, a manifest (``.csv``, ``.tsv``, ``.parquet``; see
             `read_manifest`), an array file (``.npy``, ``.npz``; see `open_array_file`), shards (``.tar`` in
-            WebDataset's layout or ``.parquet`` with the images in it: one, a folder of them, or a URL of either; see
-            `open_shards`), an array, a map-style torch data set, or a source, which is returned as it is.
+            WebDataset's layout, ``.parquet`` with the images in it, or ``.lance`` tables: one, a folder of them, or a
+            URL of either; see `open_shards`), a folder that ``datasets`` saved, an array, a data set of ``datasets``,
+            an open Lance table, a map-style torch data set, or a source, which is returned as it is.
         split: read only this split; all of them when absent.
         channels: bring every image to this many channels (1 and 3 are converted to each other). When absent, the
             largest number among 512 files spread evenly over all, so that a folder of grey and colour files is read
@@ -115,14 +118,25 @@ def open_splits(data: Any, *, channels: int | None = None, only: str | None = No
         DataError: as for `open_images`.
     """
     if isinstance(data, str) and "://" in data:
-        shards = find_shards(data)
-        fix = "other files are read from local folders only"
-        require(bool(shards), data, "DATA", "a URL of .tar or .parquet files, or of a folder of them", "none", fix,
-                error=DataError)  # fmt: skip
-        return open_shards(shards, channels=channels)
+        return _open_url(data, channels)
     if isinstance(data, str | os.PathLike):
         return _open_path(Path(data), channels, only)
     require(channels is None or channels >= 1, _who(data), "channels", ">= 1", channels, error=DataError)
+    return _open_object(data, channels)
+
+
+def _open_url(url: str, channels: int | None) -> dict[str, Source]:
+    shards = find_shards(url)
+    must, fix = "a URL of .tar, .parquet or .lance, or of a folder of them", "other files are read from local folders"
+    require(bool(shards), url, "DATA", must, "none", fix, error=DataError)
+    return open_shards(shards, channels=channels)
+
+
+def _open_object(data: Any, channels: int | None) -> dict[str, Source]:
+    if is_lance(data):
+        return pack([LanceShard(data)], channels=channels)
+    if is_hugging_face(data) and has_images(data):
+        return _from_hugging_face(data, channels)
     if isinstance(data, np.ndarray):
         return {"": _checked(ArraySource(data), channels)}
     if callable(getattr(data, "read", None)) and callable(getattr(data, "fingerprint", None)):
@@ -139,18 +153,26 @@ def open_splits(data: Any, *, channels: int | None = None, only: str | None = No
 
 
 def _open_path(path: Path, channels: int | None, only: str | None) -> dict[str, Source]:
-    suffix = path.suffix.lower()
     fix = "check the spelling and the working folder"
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
     require(is_folder or is_file, str(path), "DATA", "an existing folder or file", "neither", fix, error=DataError)
-    if is_folder:
-        shards = find_shards(str(path))
-        if shards and not _has_images(path):
-            return open_shards(shards, channels=channels)
-        return _from_rows(path, list_folder(path), channels)
+    return _open_folder(path, channels) if is_folder else _open_file(path, channels, only)
+
+
+def _open_folder(path: Path, channels: int | None) -> dict[str, Source]:
+    if is_saved(path):
+        return _from_hugging_face(path, channels)
+    shards = find_shards(str(path))
+    if shards and (is_lance_place(str(path)) or not _has_images(path)):
+        return open_shards(shards, channels=channels)
+    return _from_rows(path, list_folder(path), channels)
+
+
+def _open_file(path: Path, channels: int | None, only: str | None) -> dict[str, Source]:
+    suffix = path.suffix.lower()
     if suffix == ".tar" or (suffix == ".parquet" and holds_images(parquet_columns(path))):
         return open_shards([str(path)], channels=channels)
     if suffix in MANIFESTS:
@@ -160,6 +182,10 @@ def _open_path(path: Path, channels: int | None, only: str | None) -> dict[str, 
     known = ", ".join(sorted(SUFFIXES | MANIFESTS | ARRAY_FILES | SHARDS))
     require(suffix in SUFFIXES, str(path), "a file's ending", f"one of {known}", repr(suffix), error=DataError)
     return _from_rows(path, [Row(path.name, str(path), None, None)], channels)
+
+
+def _from_hugging_face(data: Any, channels: int | None) -> dict[str, Source]:
+    return pack([HuggingFaceShard(name, part) for name, part in hugging_face_parts(data).items()], channels=channels)
 
 
 def _has_images(path: Path) -> bool:

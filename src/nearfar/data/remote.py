@@ -51,19 +51,28 @@ def stamp(path: str) -> str:
         return "missing"
 
 
-def list_files(folder: str) -> list[str]:
+def list_files(folder: str, *, folders: str = "") -> list[str]:
     """Return the paths or URLs of the files directly in a folder; hidden ones are left out.
+
+    Args:
+        folder: its path or URL.
+        folders: folders with this ending count as files.
 
     Raises:
         OSError: when it cannot be listed.
     """
     if "://" not in folder:
-        names = [str(path) for path in Path(folder).iterdir() if path.is_file()]
+        names = [str(path) for path in Path(folder).iterdir() if path.is_file() or _counts(path.name, folders)]
     else:
         system, name = _system(folder)
         entries = system.ls(name, detail=True)
-        names = [str(system.unstrip_protocol(entry["name"])) for entry in entries if entry["type"] == "file"]
+        found = [entry for entry in entries if entry["type"] == "file" or _counts(entry["name"], folders)]
+        names = [str(system.unstrip_protocol(entry["name"])) for entry in found]
     return [name for name in names if not name.rpartition("/")[2].startswith(".")]
+
+
+def _counts(name: str, ending: str) -> bool:
+    return bool(ending) and name.rstrip("/").lower().endswith(ending)
 
 
 def _system(path: str) -> tuple[Any, str]:

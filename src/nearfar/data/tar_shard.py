@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from nearfar.data.picture import SUFFIXES
@@ -60,6 +61,10 @@ class TarShard:
         if length > _MOST_BYTES:
             raise OSError(f"must have at most {_MOST_BYTES:,} bytes, got {length:,}")
         return read_range(self.path, offset, length)
+
+    def contents(self, rows: Sequence[int]) -> list[bytes]:
+        """Return the encoded images of several rows."""
+        return [self.content(row) for row in rows]
 
     def stamp(self) -> str:
         """A text that differs when the file does."""
