@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tensorboardX.proto.event_pb2 import Event, SessionLog
@@ -210,8 +211,12 @@ def test_settings_that_agree_with_a_resumed_run_are_no_contradiction(stopped: Pa
 
 
 def test_other_data_are_refused(stopped: Path) -> None:
-    with pytest.raises(RunError, match="items must be 40, got 48; resume with the settings and data"):
+    with pytest.raises(RunError, match="--resume: data must be the data that the run was started on"):
         nearfar.pretrain(pictures(48)[0], out=stopped, resume=True)
+    same_size = data()
+    same_size.images = np.ascontiguousarray(same_size.images[::-1])
+    with pytest.raises(RunError, match="got other data; give that data, or start another run"):
+        nearfar.pretrain(same_size, out=stopped, resume=True)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "garbage", "foreign"])

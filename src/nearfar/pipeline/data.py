@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
 
 from nearfar.data import Source, open_splits, take
+from nearfar.data.source import digest
 from nearfar.errors import DataError, nearest
 
-__all__ = ["limit_source", "open_test_data", "open_training_data"]
+__all__ = ["content_digest", "limit_source", "open_test_data", "open_training_data"]
+
+SAMPLE = 8
+"""Items whose content tells two data sets of equal names apart."""
 
 
 def open_training_data(data: Any, *, split: str | None, channels: int | None) -> Source:
@@ -20,6 +25,17 @@ def open_training_data(data: Any, *, split: str | None, channels: int | None) ->
 def open_test_data(data: Any, *, split: str | None, channels: int | None) -> Source:
     """Open the split that is named, else ``test``, else ``val``, else everything."""
     return _open(data, split, channels, ("test", "val"))
+
+
+def content_digest(source: Source) -> str:
+    """Return a digest of a source's names and labels, and of a few of its items where those stay the same."""
+    labels = b"" if source.labels is None else source.labels.tobytes()
+    sample = []
+    if source.fingerprint() is not None:  # else the items may be drawn anew each time
+        for row in np.unique(np.linspace(0, len(source) - 1, SAMPLE).astype(np.int64)):
+            with contextlib.suppress(DataError):
+                sample.append(np.ascontiguousarray(source.read(int(row))).tobytes())
+    return digest(source.ids, labels, *sample)
 
 
 def _open(data: Any, split: str | None, channels: int | None, preferred: tuple[str, ...]) -> Source:

@@ -10,9 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from nearfar._version import __version__
+from nearfar.errors import RunError, require
 from nearfar.files import write_atomic
 
-__all__ = ["environment", "write_environment"]
+__all__ = ["check_same_data", "environment", "write_environment"]
 
 PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "numba", "scikit-learn", "faiss-cpu", "pillow")
 
@@ -35,9 +36,24 @@ def environment() -> dict[str, object]:
     }
 
 
-def write_environment(path: Path) -> None:
-    """Write `environment` as JSON."""
-    write_atomic(path, json.dumps(environment(), indent=2))
+def write_environment(path: Path, *, data: str) -> None:
+    """Write `environment` as JSON, with the digest of the data that the run was started on."""
+    write_atomic(path, json.dumps({**environment(), "data_digest": data}, indent=2))
+
+
+def check_same_data(path: Path, data: str) -> None:
+    """Refuse to go on with other data than the run was started on; a run that does not tell is let pass.
+
+    Raises:
+        RunError: when the digest in the file is another.
+    """
+    try:
+        before = json.loads(path.read_text(encoding="utf-8")).get("data_digest")
+    except (OSError, ValueError, AttributeError):
+        return
+    must = "the data that the run was started on (names, labels and a sample of the content)"
+    fix = "give that data, or start another run"
+    require(before in (None, data), "--resume", "data", must, "other data", fix, error=RunError)
 
 
 def _version(package: str) -> str | None:

@@ -26,8 +26,8 @@ from nearfar.methods import METHODS, Method
 from nearfar.methods import build as build_method
 from nearfar.modalities import IMAGE
 from nearfar.optim import scaled_lr
-from nearfar.pipeline.data import limit_source, open_training_data
-from nearfar.pipeline.environment import write_environment
+from nearfar.pipeline.data import content_digest, limit_source, open_training_data
+from nearfar.pipeline.environment import check_same_data, write_environment
 from nearfar.pipeline.settings import PretrainConfig
 from nearfar.pipeline.sheets import write_views
 from nearfar.pipeline.view_count import check_views, fit_views
@@ -89,6 +89,9 @@ def pretrain(
     elif leads:
         Run.claim(folder, overwrite=overwrite)
     source = open_training_data(data, split=config.split, channels=config.channels)
+    facts = content_digest(source)
+    if resume:
+        check_same_data(folder / "environment.json", facts)
     config = _resolve(config, source)
     _check_data(config, source)
     torch.manual_seed(config.seed)
@@ -104,7 +107,7 @@ def pretrain(
         if not resume:
             Run.create(folder, {"data": _name_of(data), **to_mapping(config)}, overwrite=overwrite)
         say(describe(spec, encoder))
-        _write_first(run, decoded, views, seed=config.seed)
+        _write_first(run, decoded, views, facts, seed=config.seed)
     _train(run, config, method, decoded, loader, resume=resume)
     if leads:
         save_encoder(run.path, method.kept, spec, {"method": config.method, "epochs": config.epochs})
@@ -304,10 +307,10 @@ def _loader(config: PretrainConfig, source: Source, views: tuple[Any, ...]) -> L
     )
 
 
-def _write_first(run: Run, decoded: DecodedSource, views: tuple[Any, ...], *, seed: int) -> None:
+def _write_first(run: Run, decoded: DecodedSource, views: tuple[Any, ...], facts: str, *, seed: int) -> None:
     """Write what is known before training, unless a run that goes on has it already."""
     if not (run.path / "environment.json").is_file():
-        write_environment(run.path / "environment.json")
+        write_environment(run.path / "environment.json", data=facts)
     if decoded.skipped:
         write_skipped(run.path / "skipped.csv", decoded.skipped)
     if not (run.path / "views.png").is_file():
