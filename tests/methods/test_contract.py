@@ -20,7 +20,35 @@ from tests.ranks import run_on_ranks
 
 NAMES = METHODS.names()
 ITEMS = 64
-OPTIONS: dict[str, dict[str, object]] = {}
+OPTIONS: dict[str, dict[str, object]] = {
+    "byol": {"hidden_dim": 12, "output_dim": 8, "predictor_dim": 12},
+    "simsiam": {"hidden_dim": 12, "output_dim": 8, "predictor_dim": 4},
+    "fastsiam": {"hidden_dim": 12, "output_dim": 8, "predictor_dim": 4},
+    "nnbyol": {"hidden_dim": 12, "output_dim": 8, "predictor_dim": 12, "queue_size": 20},
+    "nnsiam": {"hidden_dim": 12, "output_dim": 8, "predictor_dim": 4, "queue_size": 20},
+    "all4one": {
+        "hidden_dim": 12,
+        "output_dim": 8,
+        "predictor_dim": 12,
+        "queue_size": 20,
+        "attention_heads": 2,
+        "dropout": 0.0,
+    },
+    "barlow-twins": {"hidden_dim": 12, "output_dim": 8, "loss_scale": 0.1},
+    "vicreg": {"hidden_dim": 12, "output_dim": 8},
+    "vibcreg": {
+        "hidden_dim": 12,
+        "output_dim": 8,
+        "whitening_groups": 2,
+        "invariance_weight": 1.0,
+        "variance_weight": 1.0,
+        "covariance_weight": 8.0,
+    },
+    "w-mse": {"hidden_dim": 12, "output_dim": 3, "block_size": 4, "whitening_eps": 0.1, "iterations": 2},
+    "tico": {"hidden_dim": 12, "output_dim": 8},
+    "emp-ssl": {"hidden_dim": 12, "output_dim": 8},
+    "lejepa": {"hidden_dim": 12, "output_dim": 8, "directions": 16},
+}
 """Settings that fit the tiny encoders and batches, where the defaults do not."""
 
 

@@ -6,6 +6,7 @@ Reduction", ICCV 2023, https://arxiv.org/abs/2303.09417, the feature contrast ob
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from nearfar.losses._checks import check_embeddings, in_float32
@@ -46,8 +47,8 @@ def feature_contrast(z1: Tensor, z2: Tensor, t1: Tensor, t2: Tensor, *, across_r
     dim = z1.shape[1]
     a, b, c, d = (_unit_columns(x, across_ranks) for x in (t1, z2, t2, z1))
     both = [total(a.T @ b, across_ranks), total(c.T @ d, across_ranks)]
-    on = sum((1 - x.diagonal()).square().sum() for x in both) / (2 * dim)
-    off = sum(off_diagonal(x).square().sum() for x in both) / max(1, 2 * dim * (dim - 1))
+    on = torch.stack([(1 - x.diagonal()).square().sum() for x in both]).sum() / (2 * dim)
+    off = torch.stack([off_diagonal(x).square().sum() for x in both]).sum() / max(1, 2 * dim * (dim - 1))
     loss: Tensor = ((on + _TINY).sqrt() + (off + _TINY).sqrt()) / 2
     return loss
 

@@ -59,7 +59,7 @@ class IterativeNorm(nn.Module):
         """Return (N, D) for (N, D), float32 (float64 for float64 input)."""
         with torch.autocast(x.device.type, enabled=False):
             x = x if x.dtype == torch.float64 else x.float()
-            parts = x.unflatten(1, (self.groups, -1))
+            parts = x.reshape(len(x), self.groups, -1)
             mean, whitening = self._measure(parts) if self.training else (self.running_mean, self.running_whitening)
             white = torch.einsum("ngd,gde->nge", parts - mean, whitening.to(x.dtype))
             return white.flatten(1) * self.scale
