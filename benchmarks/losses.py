@@ -213,16 +213,15 @@ def take_turns(name: str, contenders: Sequence[str], n: int, now: Callable[[], f
     if now is time.perf_counter:
         for loss in made.values():
             step(loss, inputs)
-    start = time.perf_counter()
-    while len(spent[contenders[0]]) < rounds or (  # nearfar's own rounds
-        time.perf_counter() - start < SECONDS_PER_CASE * len(made) and len(spent[contenders[0]]) < 200
-    ):
-        for who, loss in made.items():
-            if sum(spent[who]) > SECONDS_AT_MOST:
-                continue
+    start, waiting = time.perf_counter(), list(made)
+    while waiting:
+        for who in waiting:
             before = now()
-            step(loss, inputs)
+            step(made[who], inputs)
             spent[who].append(now() - before)
+        enough = len(spent[contenders[0]]) >= rounds and time.perf_counter() - start > SECONDS_PER_CASE * len(made)
+        full = {who for who in waiting if sum(spent[who]) > SECONDS_AT_MOST or len(spent[who]) >= 200}
+        waiting = [] if enough else [who for who in waiting if who not in full]
     return {who: statistics.median(values) for who, values in spent.items()}
 
 
