@@ -6,5 +6,19 @@ Imports torch and the layers below; timm only where one of its models is asked f
 from nearfar.encoders.base import Encoder
 from nearfar.encoders.build import ENCODERS, EncoderSpec, build, names
 from nearfar.encoders.files import fingerprint, load_encoder, save_encoder
+from nearfar.encoders.loading import LoadReport, load_weights
+from nearfar.encoders.stages import freeze_stages
 
-__all__ = ["ENCODERS", "Encoder", "EncoderSpec", "build", "fingerprint", "load_encoder", "names", "save_encoder"]
+__all__ = [
+    "ENCODERS",
+    "Encoder",
+    "EncoderSpec",
+    "LoadReport",
+    "build",
+    "fingerprint",
+    "freeze_stages",
+    "load_encoder",
+    "load_weights",
+    "names",
+    "save_encoder",
+]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import abc
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
+
+from nearfar.errors import ConfigError
 
 __all__ = ["Encoder", "is_vit"]
 
@@ -18,13 +20,38 @@ class Encoder(nn.Module, abc.ABC):
 
     Attributes:
         dim: the length of a representation.
+        frozen: names of the modules that stay in eval mode; see `nearfar.encoders.freeze_stages`.
     """
 
     dim: int
+    frozen: tuple[str, ...] = ()
 
     @abc.abstractmethod
     def forward(self, x: Any) -> Tensor:
         """Return h of shape (N, dim) for a batch of N views."""
+
+    def feature_maps(self, x: Any) -> list[Tensor]:
+        """Return maps (N, C, H, W) from fine to coarse, as a detector or segmenter takes them.
+
+        Raises:
+            ConfigError: when the encoder has none.
+        """
+        raise ConfigError(f"encoder: must have feature maps, got {type(self).__name__}; take small or a timm model")
+
+    def stages(self) -> list[list[str]]:
+        """Return the names of the parameters of the stem, then of every stage.
+
+        Raises:
+            ConfigError: when the encoder does not know them.
+        """
+        raise ConfigError(f"encoder: must know its stages, got {type(self).__name__}; take small or a timm model")
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode as in torch, but leave in eval mode what is frozen."""
+        super().train(mode)
+        for name in self.frozen:
+            self.get_submodule(name).eval()
+        return self
 
 
 def is_vit(encoder: nn.Module) -> bool:

@@ -55,3 +55,17 @@ class SmallConvNet(Encoder):
     def feature_map(self, x: Tensor) -> Tensor:
         """Return the last map, (N, 8 * width, H', W'), whose mean over positions is h."""
         return cast(Tensor, self.layers(x))
+
+    def feature_maps(self, x: Tensor) -> list[Tensor]:
+        """Return the four maps, fine to coarse: ``width`` channels, then twice as many each; the last as above."""
+        maps = []
+        for layer in self.layers:
+            x = layer(x)
+            if isinstance(layer, nn.ReLU):
+                maps.append(x)
+        return maps
+
+    def stages(self) -> list[list[str]]:
+        """Return the parameters of the first convolution with its BatchNorm, then of each further one."""
+        names = [name for name, _ in self.layers.named_parameters()]
+        return [[f"layers.{name}" for name in names if int(name.partition(".")[0]) // 3 == n] for n in range(4)]

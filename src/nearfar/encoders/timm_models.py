@@ -39,6 +39,7 @@ class TimmEncoder(Encoder):
 
     Attributes:
         stem: ``"small"`` when the 7x7 convolution and the max-pool of a ResNet were replaced for small images.
+        arguments: what `timm.create_model` was given.
 
     Raises:
         ConfigError: when timm refuses the settings.
@@ -55,7 +56,7 @@ class TimmEncoder(Encoder):
     ) -> None:
         super().__init__()
         self.name = name
-        self.model = _create(name, in_channels, image_size, pretrained, dict(options or {}))
+        self.model, self.arguments = _create(name, in_channels, image_size, pretrained, dict(options or {}))
         self.stem: Literal["small", "standard"] = "standard"
         if image_size <= SMALL_IMAGE and _shrink_stem(self.model):
             self.stem = "small"
@@ -80,16 +81,36 @@ class TimmEncoder(Encoder):
         side = round(patches.shape[1] ** 0.5)
         if features.ndim != 3 or side * side != patches.shape[1]:
             raise ConfigError(f"encoder {self.name}: must have a square map of features, got {tuple(features.shape)}")
-        return patches.transpose(1, 2).unflatten(2, (side, side))
+        return patches.transpose(1, 2).reshape(len(patches), -1, side, side)
+
+    def feature_maps(self, x: Tensor) -> list[Tensor]:
+        """Return timm's intermediate features, (N, C, H, W) each, fine to coarse; the last is `feature_map`'s.
+
+        A ResNet gives five, of the stem and its four stages; a plain ViT one of equal size for every block, normed.
+
+        Raises:
+            ConfigError: when timm offers none for the model.
+        """
+        if not hasattr(self.model, "forward_intermediates"):
+            raise ConfigError(f"encoder {self.name}: must have intermediate features in timm, got none; take another")
+        return list(self.model.forward_intermediates(x, norm=True, intermediates_only=True))
+
+    def stages(self) -> list[list[str]]:
+        """Return the parameters of the stem, then of every stage (of a ViT: of every block), as timm groups them."""
+        groups = timm.models.group_parameters(self.model, self.model.group_matcher(coarse=True))
+        return [[f"model.{name}" for name in groups[number]] for number in sorted(groups)]
 
 
-def _create(name: str, in_channels: int, image_size: int, pretrained: bool, options: dict[str, Any]) -> Any:
-    arguments = {"pretrained": pretrained, "num_classes": 0, "in_chans": in_channels, **options}
+def _create(
+    name: str, in_channels: int, image_size: int, pretrained: bool, options: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    arguments: dict[str, Any] = {"num_classes": 0, "in_chans": in_channels, **options}
+    sized = {"img_size": image_size, **arguments}
     try:
         try:
-            return timm.create_model(name, img_size=image_size, **arguments)
+            return timm.create_model(name, pretrained=pretrained, **sized), sized
         except TypeError:  # convolutional models take any size and know no img_size
-            return timm.create_model(name, **arguments)
+            return timm.create_model(name, pretrained=pretrained, **arguments), arguments
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise ConfigError(
             f"encoder {name}: timm refuses it for {in_channels} channels of {image_size} px: {error}"
