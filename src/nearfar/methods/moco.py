@@ -88,6 +88,8 @@ class MoCo(Method):
         super().__init__()
         require(temperature > 0, "MoCo", "temperature", "> 0", temperature)
         require(0 <= momentum <= 1, "MoCo", "momentum", "in [0, 1]", momentum)
+        final = momentum if final_momentum is None else final_momentum
+        require(0 <= final <= 1, "MoCo", "final_momentum", "in [0, 1]", final)
         dim = int(encoder.dim)  # type: ignore[arg-type]
         if batchnorm != "plain":
             encoder = split_batch_norms(encoder, parts if batchnorm == "split" else 1)

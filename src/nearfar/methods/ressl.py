@@ -77,6 +77,8 @@ class ReSSL(Method):
         require(student_temperature > 0, "ReSSL", "student_temperature", "> 0", student_temperature)
         require(teacher_temperature > 0, "ReSSL", "teacher_temperature", "> 0", teacher_temperature)
         require(0 <= momentum <= 1, "ReSSL", "momentum", "in [0, 1]", momentum)
+        final = momentum if final_momentum is None else final_momentum
+        require(0 <= final <= 1, "ReSSL", "final_momentum", "in [0, 1]", final)
         dim = int(encoder.dim)  # type: ignore[arg-type]
         self.encoder = encoder
         self.hidden_dim, self.output_dim, self.queue_size = hidden_dim or dim, output_dim, queue_size
