@@ -10,6 +10,8 @@ Depth
     multiplied by 257, back they are divided by it.
 Orientation
     The EXIF orientation is applied.
+JPEG
+    Plain files are decoded by simplejpeg where it is installed, all others by Pillow; see `nearfar.data.jpeg`.
 Size
     At most 178,956,970 pixels, Pillow's own limit against decompression bombs.
 """
@@ -23,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfar.data import jpeg
 from nearfar.data.source import ItemError
 from nearfar.errors import DataError
 
@@ -71,7 +74,11 @@ def read_picture(
 
     who = name or (str(file) if isinstance(file, Path | str) else "image")
     try:
-        with Image.open(_openable(file)) as image:
+        content = _jpeg_content(file)
+        plain = None if content is None else jpeg.decode(content, side=side, most_pixels=_MOST_PIXELS)
+        if plain is not None:
+            return _fitted(_turned(*plain), kind, side)
+        with Image.open(_openable(file if content is None else content)) as image:
             if side is not None and image.format == "JPEG" and min(image.size) >= 2 * side:
                 image.draft(None, (side, side))
             return picture_array(image, kind=kind, side=side)
@@ -99,9 +106,20 @@ def picture_array(image: Image, *, kind: Kind | None = None, side: int | None = 
         array = _read_pages(image, pages)
     else:
         array = _single(image, keep_alpha=kind is not None and kind.channels == 4)
+    return _fitted(array, kind, side)
+
+
+def _fitted(array: NDArray[Any], kind: Kind | None, side: int | None) -> NDArray[Any]:
     if kind is not None:
         array = fit_kind(array, kind)
     return array if side is None else resize_shorter(array, side)
+
+
+def _jpeg_content(file: Path | str | bytes) -> bytes | None:
+    """Return the content of what may be a JPEG file by its ending or its first bytes."""
+    if isinstance(file, bytes):
+        return file if file.startswith(b"\xff\xd8") else None
+    return Path(file).read_bytes() if str(file).lower().endswith((".jpg", ".jpeg")) else None
 
 
 def file_kind(file: Path | str | bytes) -> Kind | None:
@@ -183,7 +201,7 @@ def _single(image: Image, *, keep_alpha: bool) -> NDArray[Any]:
             image = image.convert(mode)
         array = np.array(image)
         array = array if array.ndim == 3 else array[..., None]
-    return _upright(array, orientation) if orientation in _EXIF_TRANSPOSE else array
+    return _turned(array, orientation)
 
 
 def _sixteen(array: NDArray[Any]) -> NDArray[Any]:
@@ -193,8 +211,10 @@ def _sixteen(array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(np.uint16)[..., None]
 
 
-def _upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
+def _turned(array: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Undo an EXIF orientation; 1 is upright, 5 to 8 exchange the axes."""
+    if orientation not in _EXIF_TRANSPOSE:
+        return array
     if orientation >= 5:
         array = array.transpose(1, 0, 2)
     vertical = orientation in (3, 4, 7, 8)
