@@ -19,7 +19,7 @@ from nearfar.data import DecodedSource, Loader, Skipped, Source, decode_all, wri
 from nearfar.data.loader import cpu_count
 from nearfar.data.memory import available_bytes
 from nearfar.distributed import launched_rank
-from nearfar.encoders import EncoderSpec, build, save_encoder
+from nearfar.encoders import EncoderSpec, build, load_weights, save_encoder
 from nearfar.encoders.build import describe
 from nearfar.errors import ConfigError, DataError, RunError, extra, nearest, require
 from nearfar.methods import METHODS, Method
@@ -96,6 +96,7 @@ def pretrain(
     _check_data(config, source)
     torch.manual_seed(config.seed)
     encoder, spec = _encoder(config, module)
+    loaded = "" if config.init is None or resume else load_weights(encoder, config.init).text()
     method = build_method(config.method, encoder, config.method_options)
     config = _completed(config, method, spec)
     views = _views(config, spec)
@@ -106,7 +107,7 @@ def pretrain(
     if leads:
         if not resume:
             Run.create(folder, {"data": _name_of(data), **to_mapping(config)}, overwrite=overwrite)
-        say(describe(spec, encoder))
+        say("\n".join(filter(None, (describe(spec, encoder), loaded))))
         _write_first(run, decoded, views, facts, seed=config.seed)
     _train(run, config, method, decoded, loader, resume=resume)
     if leads:

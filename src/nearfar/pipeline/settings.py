@@ -22,6 +22,7 @@ class PretrainConfig:
             for larger ones.
         encoder_options: settings of the encoder, such as --encoder-options.width 64.
         pretrained: start from timm's published weights.
+        init: start from the weights in a file or a run folder: ours, torch's, lightly's, solo-learn's, Google's SimCLR.
         views: how views are made, by name. auto takes what fits the images.
         view_options: settings of every view, such as --view-options.hflip 0.
         image_size: side of the square views in pixels. By default the images' own, but at most 224.
@@ -57,6 +58,7 @@ class PretrainConfig:
     encoder: str = "auto"
     encoder_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     pretrained: bool = False
+    init: str | None = None
     views: str = "auto"
     view_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     image_size: int | None = None
@@ -107,6 +109,8 @@ class PretrainConfig:
             value = getattr(self, name)
             require(value is None or value >= 0, "pretrain", name, ">= 0", value, error=ConfigError)
         require(0 <= self.momentum < 1, "pretrain", "momentum", "in [0, 1)", self.momentum, error=ConfigError)
+        one, fix = not (self.pretrained and self.init), "leave one of them out"
+        require(one, "pretrain", "pretrained and init", "given one at a time", "both", fix, error=ConfigError)
 
     def _convert(self) -> None:
         given = [field for field in dataclasses.fields(self) if getattr(self, field.name) != _default(field)]
