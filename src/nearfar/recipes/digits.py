@@ -26,7 +26,7 @@ def simclr() -> PretrainConfig:
             "scale": (0.6, 1.0),
             "ratio": (0.6, 1.67),
         },
-        epochs=120,
+        epochs=50,
         batch_size=256,
         optimizer="adamw",
         lr=2e-3,
