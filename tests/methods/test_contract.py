@@ -21,6 +21,12 @@ from tests.ranks import run_on_ranks
 NAMES = METHODS.names()
 ITEMS = 64
 OPTIONS: dict[str, dict[str, object]] = {
+    "nnclr": {"hidden_dim": 12, "predictor_dim": 12, "output_dim": 8, "queue_size": 20},
+    "moco-v2": {"queue_size": 20},
+    "moco-v3": {"hidden_dim": 12, "output_dim": 8},
+    "densecl": {"queue_size": 20},
+    "ressl": {"hidden_dim": 12, "output_dim": 8, "queue_size": 20},
+    "cpc": {"context_dim": 8, "layers": 2, "output_dim": 8},
     "byol": {"hidden_dim": 12, "output_dim": 8, "predictor_dim": 12},
     "simsiam": {"hidden_dim": 12, "output_dim": 8, "predictor_dim": 4},
     "fastsiam": {"hidden_dim": 12, "output_dim": 8, "predictor_dim": 4},
