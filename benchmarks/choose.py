@@ -29,10 +29,11 @@ from nearfar.pipeline.settings import PretrainConfig
 from nearfar.recipes.digits import simclr as simclr_digits
 from nearfar.recipes.small import GRAY, simclr_gray
 
+STRONG = {"translate": 0.15, "zoom": (0.7, 1.35), "scale": (0.6, 1.0), "ratio": (0.6, 1.67)}
 DIGITS = {
     "the `digits` views as they are": {},
-    "turn 20, shift 0.15, zoom 0.7 to 1.35, stretch 0.6 to 1.67": simclr_digits().view_options,
-    "turn 30, shift 0.15, zoom 0.7 to 1.35, stretch 0.6 to 1.67": {**simclr_digits().view_options, "rotate": 30.0},
+    "turn 20, shift 0.15, zoom 0.7 to 1.35, stretch 0.6 to 1.67": {"rotate": 20.0, **STRONG},
+    "turn 30, shift 0.15, zoom 0.7 to 1.35, stretch 0.6 to 1.67": {"rotate": 30.0, **STRONG},
 }
 CLOTHES = {
     "the `gray` views as they are": {},
