@@ -9,7 +9,7 @@ __all__ = ["embed"]
 
 def embed(
     run: str,
-    data: Path,
+    data: str,
     *,
     out: Path,
     split: str | None = None,

@@ -14,7 +14,7 @@ ProtocolName = Literal["knn", "linear", "fewshot", "retrieval", "verification", 
 
 def evaluate(
     run: str | None = None,
-    data: Path | None = None,
+    data: str | None = None,
     *,
     protocol: Annotated[tuple[ProtocolName, ...], Parameter(consume_multiple=True)] = (
         "knn",

@@ -14,7 +14,7 @@ __all__ = ["pretrain"]
 
 
 def pretrain(
-    data: Path,
+    data: str,
     *,
     out: Path,
     settings: Annotated[PretrainConfig, Parameter(name="*")] = PretrainConfig(),  # noqa: B008 - frozen
@@ -24,7 +24,8 @@ def pretrain(
     """Train an encoder on data without labels, or with them where the method takes them.
 
     Args:
-        data: a folder of images, a CSV or Parquet manifest (path, optional label and split), or an .npy or .npz array.
+        data: a folder of images, a CSV or Parquet manifest (path, optional label and split), an .npy or .npz array, or
+            shards: .tar, .parquet, .lance, a folder of them or their URL.
         out: the run folder to make.
         settings: see the flags.
         resume: go on from the last checkpoint of the run in --out, with its settings.

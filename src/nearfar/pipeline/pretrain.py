@@ -5,23 +5,21 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import math
-import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from nearfar.config import check, check_options, from_mapping, settings, to_mapping
+from nearfar.config import check_options, from_mapping, settings, to_mapping
 from nearfar.data import DecodedSource, Loader, Skipped, Source, decode_all, write_skipped
 from nearfar.data.loader import cpu_count
 from nearfar.data.memory import available_bytes
 from nearfar.distributed import launched_rank
 from nearfar.encoders import EncoderSpec, build, load_weights, save_encoder
 from nearfar.encoders.build import describe
-from nearfar.errors import ConfigError, DataError, RunError, extra, nearest, require
+from nearfar.errors import ConfigError, DataError, RunError, extra, require
 from nearfar.methods import METHODS, Method
 from nearfar.methods import build as build_method
 from nearfar.modalities import IMAGE
@@ -30,7 +28,16 @@ from nearfar.pipeline.data import content_digest, limit_source, open_training_da
 from nearfar.pipeline.environment import check_same_data, write_environment
 from nearfar.pipeline.settings import PretrainConfig
 from nearfar.pipeline.sheets import write_views
-from nearfar.pipeline.view_count import check_views, fit_views
+from nearfar.pipeline.view_count import check_views
+from nearfar.pipeline.view_settings import (
+    SIDE,
+    check_view_options,
+    decoded_side,
+    first_image,
+    resolve_views,
+    run_views,
+)
+from nearfar.pipeline.waiting import remedy
 from nearfar.progress import say
 from nearfar.training.run import Run
 
@@ -40,14 +47,15 @@ BASE_LR = {"lars": 0.3, "sgd": 0.12, "adamw": 1e-3}
 """Learning rates per 256 items of the linear rule: SimCLR's for LARS (https://arxiv.org/abs/2002.05709), lightly's
 CIFAR-10 benchmark's for SGD; AdamW's is ours."""
 
-SIDE = 224
-"""The longest side of images by default, in pixels."""
-
 CUSTOM = "custom"
 """What the encoder of a user's own is called in a run."""
 
 MEAN, STD = (0.5,), (0.25,)
 """What every view is normalised with, whatever the data set: the encoder then fits data of another kind as well."""
+
+
+FAR_BUFFER = 4096
+"""How far rows move when they are read over a network each time: a few row groups of a Parquet file."""
 
 
 def pretrain(
@@ -99,8 +107,10 @@ def pretrain(
     loaded = "" if config.init is None or resume else load_weights(encoder, config.init).text()
     method = build_method(config.method, encoder, config.method_options)
     config = _completed(config, method, spec)
-    views = _views(config, spec)
+    views = run_views(config, spec.image_size, spec.in_channels, mean=spec.mean, std=spec.std)
     decoded = _decoded(config, source)
+    if decoded.where == "files" and isinstance(data, str) and "://" in data:
+        config = dataclasses.replace(config, buffer=config.buffer or FAR_BUFFER)
     method.prepare(len(decoded))
     loader = _loader(config, decoded, views)
     run = Run(folder)
@@ -109,7 +119,7 @@ def pretrain(
             Run.create(folder, {"data": _name_of(data), **to_mapping(config)}, overwrite=overwrite)
         say("\n".join(filter(None, (describe(spec, encoder), loaded))))
         _write_first(run, decoded, views, facts, seed=config.seed)
-    _train(run, config, method, decoded, loader, resume=resume)
+    _train(run, config, method, decoded, loader, views, resume=resume)
     if leads:
         save_encoder(run.path, method.kept, spec, {"method": config.method, "epochs": config.epochs})
         _say_skipped(run, [*decoded.skipped, *loader.skipped], len(decoded) + len(decoded.skipped))
@@ -161,7 +171,7 @@ def _check_names(config: PretrainConfig, module: nn.Module | None) -> PretrainCo
     elif module is None and encoder not in ("auto", CUSTOM):
         check_name(encoder)
     if config.views != "auto":
-        changes["view_options"] = _view_options(config.views, config.view_options)
+        changes["view_options"] = check_view_options(config.views, config.view_options)
         check_views(method, config.views, IMAGE.views(config.views, SIDE, 3))
     for tracker in config.track:
         extra(tracker, tracker, f"--track {tracker}")
@@ -170,31 +180,18 @@ def _check_names(config: PretrainConfig, module: nn.Module | None) -> PretrainCo
     return dataclasses.replace(config, **changes)
 
 
-def _view_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    view, who = IMAGE.views(name, SIDE, 3)[0], f"views {name}"
-    hints = typing.get_type_hints(type(view))
-    known = {field.name for field in dataclasses.fields(view)} - {"size", "mean", "std"}
-    for key in options:
-        if key not in known:
-            raise ConfigError(f"{who}: unknown setting {key!r}; {nearest(key, known)}")
-    return {key: check(who, key, hints[key], value) for key, value in options.items()}
-
-
 def _resolve(config: PretrainConfig, source: Source) -> PretrainConfig:
     """Replace every setting that is chosen from the data or the machine by what was chosen."""
     from nearfar.training.precision import choose_precision
 
-    first = _first(source)
-    size = config.image_size or min(SIDE, *first.shape[:2])
+    config = resolve_views(config, first_image(source))
+    assert config.image_size is not None
     accelerator, devices = _trainer().resolve_devices(config.accelerator, config.devices)
     batch = config.batch_size * config.accumulate
     warmup = min(10.0, config.epochs / 10) if config.warmup_epochs is None else config.warmup_epochs
     return dataclasses.replace(
         config,
-        image_size=size,
-        channels=config.channels or first.shape[2],
-        encoder=IMAGE.default_encoder(size) if config.encoder == "auto" else config.encoder,
-        views=IMAGE.default_views(size, config.channels or first.shape[2]) if config.views == "auto" else config.views,
+        encoder=IMAGE.default_encoder(config.image_size) if config.encoder == "auto" else config.encoder,
         lr=config.lr or scaled_lr(BASE_LR[config.optimizer], batch),
         warmup_epochs=warmup,
         accelerator=accelerator,
@@ -212,18 +209,8 @@ def _completed(config: PretrainConfig, method: Method, spec: EncoderSpec) -> Pre
         config,
         method_options=options,
         encoder_options=dict(spec.options),
-        view_options=_view_options(config.views, config.view_options),
+        view_options=check_view_options(config.views, config.view_options),
     )
-
-
-def _first(source: Source) -> np.ndarray[Any, Any]:
-    reason = ""
-    for index in range(min(100, len(source))):
-        try:
-            return np.asarray(source.read(index))
-        except DataError as error:
-            reason = reason or str(error)
-    raise DataError(f"pretrain: one of the first 100 images must be readable, got none; the first: {reason}")
 
 
 def _check_data(config: PretrainConfig, source: Source) -> None:
@@ -280,16 +267,11 @@ def _encoder(config: PretrainConfig, module: nn.Module | None) -> tuple[nn.Modul
     return module, spec
 
 
-def _views(config: PretrainConfig, spec: EncoderSpec) -> tuple[Any, ...]:
-    views = fit_views(METHODS.get(config.method).info, IMAGE.views(config.views, spec.image_size, spec.in_channels))
-    return tuple(dataclasses.replace(view, mean=spec.mean, std=spec.std, **config.view_options) for view in views)
-
-
 def _decoded(config: PretrainConfig, source: Source) -> DecodedSource:
     if config.limit is not None:
         source = limit_source(source, config.limit, seed=config.seed)
     assert config.image_size is not None
-    side = max(config.image_size, round(config.image_size / 0.875))
+    side = decoded_side(config.image_size)
     devices = config.devices or 1
     room = None if devices == 1 else available_bytes() // (4 * devices)
     return decode_all(source, side=side, cache=config.cache, threads=config.threads, limit_bytes=room)
@@ -302,6 +284,7 @@ def _loader(config: PretrainConfig, source: Source, views: tuple[Any, ...]) -> L
         lambda images, rng: IMAGE.make_views(images, views, rng),
         batch_size=config.batch_size // ranks,
         seed=config.seed,
+        buffer=config.buffer,
         threads=config.threads or 1,
         world_size=ranks,
         on_broken="replace",  # with cache "off" broken items are met only here
@@ -324,7 +307,16 @@ def _say_skipped(run: Run, skipped: list[Skipped], whole: int) -> None:
         say(f"{len(skipped)} of {whole} files could not be read; see {run.path / 'skipped.csv'}")
 
 
-def _train(run: Run, config: PretrainConfig, method: Method, source: Source, loader: Loader, *, resume: bool) -> None:
+def _train(
+    run: Run,
+    config: PretrainConfig,
+    method: Method,
+    source: DecodedSource,
+    loader: Loader,
+    views: tuple[Any, ...],
+    *,
+    resume: bool,
+) -> None:
     from nearfar.training.module import Optimization
 
     steps = math.ceil(len(loader) / config.accumulate)
@@ -343,7 +335,16 @@ def _train(run: Run, config: PretrainConfig, method: Method, source: Source, loa
     fit_settings = trainer.FitSettings(**{key: value for key, value in vars(config).items() if key in keys})
     labels = source.labels if config.probe else None
     classes = 0 if labels is None else max(len(source.class_names or ()), int(labels.max()) + 1)
-    trainer.fit(method, loader, run, optimization, fit_settings, classes=classes, resume=resume)
+    trainer.fit(
+        method,
+        loader,
+        run,
+        optimization,
+        fit_settings,
+        classes=classes,
+        resume=resume,
+        remedy=remedy(config, source, views),
+    )
 
 
 def _trainer() -> Any:

@@ -46,6 +46,8 @@ class PretrainConfig:
         compile: compile the method with torch.compile.
         threads: threads that read images and make views. By default the number of cores.
         cache: memory decodes every image once; disk keeps the decoded images for later runs; off decodes every time.
+        buffer: shuffle only nearby, each row by at most that many places, for shards that are slow to jump about in.
+            By default 4096 for a URL whose images are kept neither in memory nor on disk, else all rows are shuffled.
         seed: of everything random: weights, order, views.
         log_every: optimiser steps between two rows of metrics.
         checkpoint_seconds: the longest time between two checkpoints.
@@ -82,6 +84,7 @@ class PretrainConfig:
     compile: bool = False
     threads: int | None = None
     cache: Literal["memory", "disk", "off"] = "memory"
+    buffer: int | None = None
     seed: int = 0
     log_every: int = 10
     checkpoint_seconds: float = 600.0
@@ -97,7 +100,7 @@ class PretrainConfig:
         self._convert()
         at_least = {
             "image_size": 1, "channels": 1, "limit": 2, "epochs": 1, "batch_size": 1, "accumulate": 1, "devices": 1,
-            "nodes": 1, "threads": 1, "seed": 0, "log_every": 1,
+            "nodes": 1, "threads": 1, "buffer": 1, "seed": 0, "log_every": 1,
         }  # fmt: skip
         for name, least in at_least.items():
             value = getattr(self, name)

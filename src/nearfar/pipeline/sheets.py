@@ -7,7 +7,7 @@ import dataclasses
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +17,20 @@ from nearfar.errors import DataError
 from nearfar.files import write_atomic
 from nearfar.views import apply, draw
 
-__all__ = ["seen", "write_views"]
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["draw_sheet", "seen", "write_sheet", "write_views"]
 
 ROWS = 8
 
 
 def seen(
-    source: Source, views: Sequence[Any], *, seed: int = 0, rows: int = ROWS
+    source: Source, views: Sequence[Any], *, seed: int = 0, rows: int = ROWS, who: str = "pretrain"
 ) -> tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]], list[list[str]]]:
     """Return a few images, their views (channels last, in [0, 1]), and what was drawn for each view, in words."""
     rng = np.random.default_rng([seed, 0x51EE])
-    images = _readable(source, rng.permutation(len(source)), rows)
+    images = _readable(source, rng.permutation(len(source)), rows, who)
     sizes = np.array([image.shape[:2] for image in images])
     made, captions = [], []
     for view in views:
@@ -40,7 +43,7 @@ def seen(
     return images, made, captions
 
 
-def _readable(source: Source, order: NDArray[np.int64], rows: int) -> list[np.ndarray[Any, Any]]:
+def _readable(source: Source, order: NDArray[np.int64], rows: int, who: str) -> list[np.ndarray[Any, Any]]:
     """Return the first readable images of an order, as they stand in the source."""
     found: dict[int, np.ndarray[Any, Any]] = {}
     for index in order:
@@ -49,15 +52,25 @@ def _readable(source: Source, order: NDArray[np.int64], rows: int) -> list[np.nd
         with contextlib.suppress(DataError):
             found[int(index)] = np.asarray(source.read(int(index)))
     if not found:
-        raise DataError("pretrain: one image or more must be readable, got none; check the files")
+        raise DataError(f"{who}: one image or more must be readable, got none; check the files")
     return [found[index] for index in sorted(found)]
+
+
+def draw_sheet(source: Source, views: Sequence[Any], *, seed: int, rows: int = ROWS, who: str = "pretrain") -> Image:
+    """Return a sheet of a few images and their views, with what was drawn under each."""
+    from nearfar.report import views_sheet
+
+    images, made, captions = seen(source, views, seed=seed, rows=rows, who=who)
+    return views_sheet(images, made, captions, value_range=(0.0, 1.0))
+
+
+def write_sheet(path: Path, sheet: Image) -> None:
+    """Write a picture as PNG, all at once."""
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG")
+    write_atomic(path, buffer.getvalue())
 
 
 def write_views(path: Path, source: Source, views: Sequence[Any], *, seed: int) -> None:
     """Write a sheet of a few images and their views as PNG."""
-    from nearfar.report import views_sheet
-
-    images, made, captions = seen(source, views, seed=seed)
-    buffer = io.BytesIO()
-    views_sheet(images, made, captions, value_range=(0.0, 1.0)).save(buffer, format="PNG")
-    write_atomic(path, buffer.getvalue())
+    write_sheet(path, draw_sheet(source, views, seed=seed))

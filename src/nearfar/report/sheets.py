@@ -69,7 +69,8 @@ def views_sheet(
         originals: N pictures (H, W) or (H, W, C), channels last.
         views: V lists or arrays of N pictures each (one list a view, as `nearfar.views.make_views` returns them, but
             with the channels last).
-        captions: for each view, N texts to stand under its pictures, for example the values of the plan.
+        captions: for each view, N texts to stand under its pictures, for example the values of the plan; long lines
+            are broken between words, so that nothing is lost.
         scale: as in `sheet`.
         value_range: the views' values that are black and white; originals are shown by their own range.
 
@@ -89,7 +90,8 @@ def views_sheet(
         for v, view in enumerate(views):
             rows.append(_resize_like(to_image(np.asarray(view[n]), value_range=ranged), first[n]))
             texts.append(grid.captions[v][n] if grid.captions else f"view {v + 1}")
-    return _lay_out(rows, 1 + len(views), texts)
+    width = max(picture.width for picture in rows)
+    return _lay_out(rows, 1 + len(views), [_wrap(text, width) for text in texts])
 
 
 def neighbours_sheet(queries: Sequence[Query], *, scale: int | None = None) -> Image:
@@ -202,6 +204,21 @@ def _font(size: int) -> FreeTypeFont:
     from PIL import ImageFont
 
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
+
+
+def _wrap(text: str, width: int) -> str:
+    """Break lines between words where they are too long; what goes on is set in a little."""
+    font, lines = _font(TEXT), []
+    for whole in text.splitlines():
+        line, *words = whole.split(" ")
+        for word in words:
+            if font.getlength(f"{line} {word}") <= width:
+                line = f"{line} {word}"
+            else:
+                lines.append(line)
+                line = f"  {word}"
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def _cut(draw: ImageDraw, text: str, width: int) -> str:

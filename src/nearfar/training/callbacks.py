@@ -18,7 +18,10 @@ from nearfar.progress import say, stderr
 from nearfar.training.module import TrainingModule
 from nearfar.training.probes import FeatureBank, OnlineProbe, collapse_signs, collapse_warning
 
-__all__ = ["Bar", "Metrics"]
+__all__ = ["WAITS", "Bar", "Metrics"]
+
+WAITS = 0.05
+"""The share of waiting above which the person is told what to change."""
 
 
 class Metrics(Callback):
@@ -149,10 +152,22 @@ class Metrics(Callback):
 
 
 class Bar(Callback):
-    """A progress bar over all steps with loss, images/s and time left; one line an epoch where there is no terminal."""
+    """A progress bar over all steps with loss, images/s and time left; one line an epoch where there is no terminal.
 
-    def __init__(self, *, epochs: int) -> None:
-        self.epochs = epochs
+    Both show the share of the epoch's time that the step waited for data. Once more than a twentieth of the time went
+    that way, and a second in all, one sentence says what would change it; it comes again when it was better meanwhile.
+
+    Args:
+        epochs: of the whole run.
+        loader: the training loader, asked how long it kept the step waiting.
+        remedy: what can be done about waiting, in words that follow "use".
+    """
+
+    def __init__(self, *, epochs: int, loader: Loader, remedy: str = "") -> None:
+        self.epochs, self.loader, self.remedy = epochs, loader, remedy
+        self._since: tuple[float, float] | None = None
+        self._waited = 0.0
+        self._warned = False
         self._progress: Progress | None = None
         self._task = TaskID(0)
         self._started = 0.0
@@ -161,6 +176,7 @@ class Bar(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the bar."""
+        self._since = None
         self._started = self._said = time.monotonic()
         self._images = 0
         if not trainer.is_global_zero or not stderr.is_terminal:
@@ -183,6 +199,8 @@ class Bar(Callback):
         assert isinstance(pl_module, TrainingModule)
         assert pl_module.last is not None
         self._images += len(pl_module.last.features) * trainer.world_size
+        if self._since is None:  # the first step of all waits for compilers and files: no setting changes that
+            self._since = time.monotonic(), self.loader.waited
         if self._progress is not None:
             self._progress.update(self._task, completed=trainer.global_step, text=self._text(trainer, pl_module))
 
@@ -193,6 +211,8 @@ class Bar(Callback):
         if self._progress is None and trainer.is_global_zero and (last or time.monotonic() - self._said >= 2):
             self._said = time.monotonic()
             say(self._text(trainer, pl_module))
+        if trainer.is_global_zero:
+            self._judge(trainer.current_epoch + 1)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the bar away."""
@@ -208,7 +228,21 @@ class Bar(Callback):
         assert pl_module.last is not None
         rate = self._images / max(1e-9, time.monotonic() - self._started)
         epoch = f"epoch {trainer.current_epoch + 1}/{self.epochs}"
-        return f"{epoch}  loss {float(pl_module.last.loss):.3f}  {rate:,.0f} images/s"
+        waits = f"waits {self.loader.waited_share:.0%}"
+        return f"{epoch}  loss {float(pl_module.last.loss):.3f}  {rate:,.0f} images/s  {waits}"
+
+    def _judge(self, epoch: int) -> None:
+        """Say what to change when the epoch's steps waited too much."""
+        began, before = self._since or (self._started, 0.0)
+        now = time.monotonic()
+        share = (self.loader.waited - before) / max(1e-9, now - began)
+        self._waited += self.loader.waited - before
+        self._since = now, 0.0
+        if share <= WAITS:
+            self._warned = False
+        elif self._waited >= 1 and not self._warned and self.remedy:
+            self._warned = True
+            say(f"epoch {epoch}: the step waited for data in {share:.0%} of the time; use {self.remedy}")
 
 
 def _lr(trainer: Trainer) -> float:

@@ -64,6 +64,7 @@ def fit(
     *,
     classes: int,
     resume: bool,
+    remedy: str = "",
 ) -> None:
     """Train a method to the end, or on from the last checkpoint.
 
@@ -75,6 +76,7 @@ def fit(
         settings: how the trainer runs.
         classes: number of classes for the online probes; 0 for none.
         resume: go on from ``run.checkpoint`` if there is one.
+        remedy: what the person can do when the step waits for data.
 
     Raises:
         RunError: when the loss is not finite or a checkpoint cannot be used.
@@ -89,7 +91,7 @@ def fit(
     metrics = Metrics(loader, dim=dim, classes=classes, log_every=settings.log_every)
     callbacks = [
         metrics,
-        Bar(epochs=settings.epochs),
+        Bar(epochs=settings.epochs, loader=loader, remedy=remedy),
         RandomState(loader),
         KeepLast(run.checkpoint, seconds=settings.checkpoint_seconds),
     ]

@@ -1,0 +1,55 @@
+"""``nearfar views``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+__all__ = ["views"]
+
+
+def views(
+    data: str,
+    *,
+    out: Path,
+    count: int = 8,
+    method: str = "simclr",
+    views: str = "auto",
+    view_options: dict[str, Any] | None = None,
+    image_size: int | None = None,
+    channels: int | None = None,
+    split: str | None = None,
+    seed: int = 0,
+) -> None:
+    """Draw a sheet of pictures and their views, each with what was drawn for it: crop, flip, colours, blur.
+
+    With --recipe NAME, or --config with a run's config.yaml, the views are those of that run; flags override it.
+
+    Args:
+        data: images, as for pretrain.
+        out: the PNG file to write.
+        count: how many pictures, one a row.
+        method: the method that takes the views; it decides how many there are.
+        views: how views are made, by name. auto takes what fits the images.
+        view_options: settings of every view, such as --view-options.hflip 0.
+        image_size: side of the square views in pixels. By default the images' own, but at most 224.
+        channels: channels to convert all images to, 1 or 3. By default the images' own.
+        split: the part of DATA to show. By default train where there are splits, else everything.
+        seed: of the pictures and of everything that is drawn for them.
+    """
+    import nearfar
+    from nearfar.progress import say
+
+    nearfar.show_views(
+        data,
+        out=out,
+        count=count,
+        method=method,
+        views=views,
+        view_options=view_options or {},
+        image_size=image_size,
+        channels=channels,
+        split=split,
+        seed=seed,
+    )
+    say(f"written to {out}")
