@@ -16,7 +16,7 @@ from nearfar.cli.app import VERBS, app
 
 PUBLIC = [
     "NearfarError", "PretrainConfig", "__version__", "demo", "embed", "evaluate", "index", "load_encoder",
-    "open_images", "pretrain", "search",
+    "open_images", "pretrain", "search", "show_views",
 ]  # fmt: skip
 
 ROOT = Path(__file__).parents[1]

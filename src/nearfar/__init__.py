@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nearfar.pipeline.pretrain import pretrain
     from nearfar.pipeline.search import search
     from nearfar.pipeline.settings import PretrainConfig
+    from nearfar.pipeline.show_views import show_views
 
 _LAZY = {
     "PretrainConfig": "nearfar.pipeline.settings",
@@ -39,6 +40,7 @@ _LAZY = {
     "open_images": "nearfar.data",
     "pretrain": "nearfar.pipeline.pretrain",
     "search": "nearfar.pipeline.search",
+    "show_views": "nearfar.pipeline.show_views",
 }
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "open_images",
     "pretrain",
     "search",
+    "show_views",
 ]
 
 

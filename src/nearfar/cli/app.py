@@ -16,7 +16,7 @@ from nearfar.progress import stderr
 
 __all__ = ["main"]
 
-VERBS = ("demo", "pretrain", "evaluate", "embed", "index", "search", "methods", "encoders")
+VERBS = ("demo", "views", "pretrain", "evaluate", "embed", "index", "search", "methods", "encoders")
 
 flags: list[str] = []
 """The settings that stand on the command line itself, not in a file or a recipe."""
@@ -48,7 +48,7 @@ def launch(
     Args:
         tokens: the verb and what belongs to it.
         config: a YAML file of settings for the verb; flags override it.
-        recipe: the settings of a run by name, for pretrain; --config and flags override them.
+        recipe: the settings of a run by name, for pretrain and views; --config and flags override them.
         debug: show the traceback of an error.
     """
     app.config = (_remember_flags, *_sources(config, recipe))
@@ -96,14 +96,28 @@ def _sources(config: Path | None, recipe: str | None) -> tuple[Any, ...]:
         values = load_yaml(config)
         for key in ("format", "nearfar"):  # what a run's config.yaml has beside settings
             values.pop(key, None)
-        sources.append(Dict(_given(values), source=str(config), use_commands_as_keys=False))
+        sources.append(Dict(_by_verb(values), source=str(config)))
     if recipe is not None:
         from nearfar.config import to_mapping
         from nearfar.recipes import RECIPES
 
         values = to_mapping(RECIPES.get(recipe)())
-        sources.append(Dict(_given(values), source=f"recipe {recipe}", use_commands_as_keys=False))
+        sources.append(Dict(_by_verb(values), source=f"recipe {recipe}"))
     return tuple(sources)
+
+
+def _by_verb(values: dict[str, Any]) -> dict[str, Any]:
+    """Return what each verb reads of a file's values; a flat mapping would lose the keys that are a verb's name."""
+    import dataclasses
+    import inspect
+
+    from nearfar.cli.views import views
+    from nearfar.pipeline.settings import PretrainConfig
+
+    given = _given(values)
+    unread = {field.name for field in dataclasses.fields(PretrainConfig)} - set(inspect.signature(views).parameters)
+    shown = {key: value for key, value in given.items() if key.replace("-", "_") not in unread}
+    return {**dict.fromkeys(VERBS, given), "views": shown}
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
