@@ -27,6 +27,12 @@ OPTIONS: dict[str, dict[str, object]] = {
     "densecl": {"queue_size": 20},
     "ressl": {"hidden_dim": 12, "output_dim": 8, "queue_size": 20},
     "cpc": {"context_dim": 8, "layers": 2, "output_dim": 8},
+    "swav": {"hidden_dim": 12, "output_dim": 8, "prototypes": 16, "queue_size": 16, "queue_start": 0.0},
+    "deepcluster-v2": {"hidden_dim": 12, "output_dim": 8, "prototypes": 16, "sets": 2},
+    "twin-labels": {"hidden_dim": 12, "classes": 10},
+    "dino": {"hidden_dim": 12, "bottleneck_dim": 8, "prototypes": 16},
+    "ibot": {"hidden_dim": 12, "bottleneck_dim": 8, "prototypes": 16, "koleo_weight": 0.1},
+    "mae": {"decoder_dim": 8, "decoder_depth": 1, "decoder_heads": 2},
     "byol": {"hidden_dim": 12, "output_dim": 8, "predictor_dim": 12},
     "simsiam": {"hidden_dim": 12, "output_dim": 8, "predictor_dim": 4},
     "fastsiam": {"hidden_dim": 12, "output_dim": 8, "predictor_dim": 4},
@@ -54,6 +60,7 @@ OPTIONS: dict[str, dict[str, object]] = {
     "tico": {"hidden_dim": 12, "output_dim": 8},
     "emp-ssl": {"hidden_dim": 12, "output_dim": 8},
     "lejepa": {"hidden_dim": 12, "output_dim": 8, "directions": 16},
+    "distill": {"teacher": "small", "pretrained": False, "teacher_size": 8},
 }
 """Settings that fit the tiny encoders and batches, where the defaults do not."""
 

@@ -62,7 +62,8 @@ def grid_of(encoder: nn.Module, images: Tensor) -> tuple[int, int]:
 def patches_of(encoder: nn.Module, images: Tensor) -> Tensor:
     """Cut pictures (N, C, H, W) into patches (N, L, C * height * width), in the order of the encoder's tokens."""
     (height, width), (rows, columns) = patch_size(encoder), grid_of(encoder, images)
-    cut = images[:, :, : rows * height, : columns * width].unflatten(3, (columns, width)).unflatten(2, (rows, height))
+    whole = images[:, :, : rows * height, : columns * width]
+    cut = whole.reshape(*images.shape[:2], rows, height, columns, width)
     return cut.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
 
 

@@ -53,4 +53,5 @@ def spherical_k_means(rows: Tensor, centroids: Tensor, *, iterations: int = 10) 
 
 def _nearest(rows: Tensor, centroids: Tensor) -> Tensor:
     size = max(1, _ENTRIES // len(centroids))
-    return torch.cat([(part @ centroids.T).argmax(1) for part in rows.split(size)])
+    starts = range(0, max(1, len(rows)), size)
+    return torch.cat([(rows[start : start + size] @ centroids.T).argmax(1) for start in starts])
