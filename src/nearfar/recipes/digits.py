@@ -20,7 +20,7 @@ def simclr() -> PretrainConfig:
         method_options={"temperature": 0.2},
         encoder="small",
         views="digits",
-        epochs=50,
+        epochs=25,
         batch_size=256,
         optimizer="adamw",
         lr=2e-3,
