@@ -15,8 +15,8 @@ import nearfar
 from nearfar.cli.app import VERBS, app
 
 PUBLIC = [
-    "NearfarError", "PretrainConfig", "__version__", "demo", "embed", "evaluate", "index", "load_encoder",
-    "open_images", "pretrain", "search", "show_views",
+    "NearfarError", "PretrainConfig", "__version__", "demo", "embed", "evaluate", "export", "index", "load_encoder",
+    "load_weights", "open_images", "pretrain", "search", "show_views",
 ]  # fmt: skip
 
 ROOT = Path(__file__).parents[1]
@@ -82,7 +82,7 @@ def test_every_verb_and_every_flag_is_described(verb: str) -> None:
     assert shown or verb == "methods"
 
 
-@pytest.mark.parametrize("verb", ["demo", "embed", "evaluate", "index", "pretrain", "search"])
+@pytest.mark.parametrize("verb", ["demo", "embed", "evaluate", "export", "index", "pretrain", "search"])
 def test_every_verb_is_a_function_as_well(verb: str) -> None:
     function = getattr(nearfar, verb)
     assert function.__doc__

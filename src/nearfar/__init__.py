@@ -21,9 +21,10 @@ from nearfar.errors import NearfarError
 if TYPE_CHECKING:
     from nearfar.data import open_images
     from nearfar.demonstration import demo
-    from nearfar.encoders import load_encoder
+    from nearfar.encoders import load_encoder, load_weights
     from nearfar.pipeline.embed import embed
     from nearfar.pipeline.evaluate import evaluate
+    from nearfar.pipeline.export import export
     from nearfar.pipeline.index import index
     from nearfar.pipeline.pretrain import pretrain
     from nearfar.pipeline.search import search
@@ -35,8 +36,10 @@ _LAZY = {
     "demo": "nearfar.demonstration",
     "embed": "nearfar.pipeline.embed",
     "evaluate": "nearfar.pipeline.evaluate",
+    "export": "nearfar.pipeline.export",
     "index": "nearfar.pipeline.index",
     "load_encoder": "nearfar.encoders",
+    "load_weights": "nearfar.encoders",
     "open_images": "nearfar.data",
     "pretrain": "nearfar.pipeline.pretrain",
     "search": "nearfar.pipeline.search",
@@ -50,8 +53,10 @@ __all__ = [
     "demo",
     "embed",
     "evaluate",
+    "export",
     "index",
     "load_encoder",
+    "load_weights",
     "open_images",
     "pretrain",
     "search",

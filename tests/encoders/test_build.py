@@ -59,7 +59,7 @@ def test_a_timm_model_survives_saving(tmp_path: Path) -> None:
     with torch.no_grad():
         encoder.train()(torch.randn(4, 1, 32, 32))
     save_encoder(tmp_path, encoder, spec, {"method": "simclr"})
-    loaded, again = load_encoder(tmp_path)
+    loaded, again = load_encoder(str(tmp_path))
     assert again == spec
     assert fingerprint(loaded) == fingerprint(encoder)
     assert not loaded.training

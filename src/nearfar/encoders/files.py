@@ -55,7 +55,7 @@ def save_encoder(folder: Path, encoder: nn.Module, spec: EncoderSpec, extra: Map
     write_atomic(folder / "encoder.json", json.dumps(card, indent=2))
 
 
-def load_encoder(folder: Path, module: nn.Module | None = None) -> tuple[nn.Module, EncoderSpec]:
+def load_encoder(folder: str | Path, module: nn.Module | None = None) -> tuple[nn.Module, EncoderSpec]:
     """Read an encoder, without pickle, in eval mode.
 
     Args:
@@ -71,6 +71,7 @@ def load_encoder(folder: Path, module: nn.Module | None = None) -> tuple[nn.Modu
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    folder = Path(folder)
     card = _read_card(folder / "encoder.json")
     try:
         spec = from_mapping(EncoderSpec, card["spec"], str(folder / "encoder.json"))
