@@ -38,6 +38,16 @@ def test_a_run_starts_from_another(method: str, first: Run, tmp_path: Path, caps
     assert not torch.equal(weights(fresh)["layers.0.weight"], before["layers.0.weight"])
 
 
+def test_a_checkpoint_of_ours_is_read_without_its_teacher(tmp_path: Path) -> None:
+    run = train(pictures()[0], tmp_path / "run", method="byol", epochs=1)
+    trained, spec = nearfar.load_encoder(run.path)
+    encoder, _ = build("small", in_channels=1, image_size=8, options=spec.options)
+    report = nearfar.load_weights(encoder, run.checkpoint)
+    assert report.prefix == "state_dict.method.encoder."
+    assert report.line().endswith("all fitted")
+    assert all(torch.equal(value, trained.state_dict()[name]) for name, value in encoder.state_dict().items())
+
+
 def test_a_run_goes_on_though_its_start_is_gone(first: Run, tmp_path: Path) -> None:
     start = tmp_path / "start"
     shutil.copytree(first.path, start)
