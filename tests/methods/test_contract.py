@@ -21,6 +21,8 @@ from tests.ranks import run_on_ranks
 NAMES = METHODS.names()
 ITEMS = 64
 OPTIONS: dict[str, dict[str, object]] = {
+    "simclr-v2": {"output_dim": 8, "temperature": 0.5},
+    "dcl": {"output_dim": 8, "temperature": 0.5},
     "nnclr": {"hidden_dim": 12, "predictor_dim": 12, "output_dim": 8, "queue_size": 20},
     "moco-v2": {"queue_size": 20},
     "moco-v3": {"hidden_dim": 12, "output_dim": 8},
