@@ -19,6 +19,7 @@ def simclr() -> PretrainConfig:
         method="simclr",
         method_options={"temperature": 0.2},
         encoder="small",
+        encoder_options={"width": 24},
         views="digits",
         epochs=25,
         batch_size=256,
