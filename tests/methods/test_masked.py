@@ -553,6 +553,12 @@ def test_a_timm_teacher_is_normalised_as_it_was_trained() -> None:
     assert method.head.out_features == 512
 
 
+def test_a_teacher_may_end_in_a_wider_layer_than_its_map() -> None:
+    method = Distill(Flat(6), teacher="mobilenetv3_small_050", pretrained=False, teacher_size=96)
+    assert method.source.dim == 1024
+    assert method.source(torch.rand(1, 3, 96, 96)).shape == (1, 1024)
+
+
 def test_teachers_that_cannot_be_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"teacher\.dim must be an integer, got None; set teacher\.dim"):
         Distill(Flat(6), teacher=nn.Identity())

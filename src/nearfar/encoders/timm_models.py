@@ -60,7 +60,8 @@ class TimmEncoder(Encoder):
         self.stem: Literal["small", "standard"] = "standard"
         if image_size <= SMALL_IMAGE and _shrink_stem(self.model):
             self.stem = "small"
-        self.dim = int(self.model.num_features)
+        # some end in a wider layer after pooling, such as MobileNetV3
+        self.dim = int(getattr(self.model, "head_hidden_size", self.model.num_features))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return h of shape (N, dim) for images of shape (N, in_channels, image_size, image_size)."""
