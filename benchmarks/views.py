@@ -8,6 +8,9 @@ how to install it outside the project's environment. All contenders get the same
 two photographs that scikit-learn ships) and the settings of the same `ImageView`, and give one float32 batch a view.
 
 Per core: one thread, the process's CPU time, all contenders in turns, median of the rounds. Two threads: wall clock.
+
+From JPEG files without a cache: nearfar's loader on two threads beside a DataLoader of two workers, wall clock; and the
+share of the time that the step of a real pretraining waits for its data.
 """
 
 from __future__ import annotations
@@ -16,7 +19,6 @@ import argparse
 import dataclasses
 import importlib.util
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,7 +33,9 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 
+from benchmarks.loading import whole_path
 from benchmarks.record import table, write
+from benchmarks.turns import in_turns
 from nearfar.views import VIEWS, ImageView, make_views
 
 Maker = Callable[[], Sequence[Tensor]]
@@ -97,8 +101,7 @@ def nearfar_maker(
     return lambda: make_views(images, views, rng, threads=threads, channels_last=channels_last)
 
 
-def torchvision_maker(images: NDArray[np.uint8], views: Sequence[ImageView], *, pil: bool) -> Maker:
-    from PIL import Image
+def torchvision_transforms(views: Sequence[ImageView]) -> list[Any]:
     from torchvision.transforms import v2
 
     def transform(view: ImageView) -> Any:
@@ -115,7 +118,13 @@ def torchvision_maker(images: NDArray[np.uint8], views: Sequence[ImageView], *, 
             steps.append(v2.Normalize(list(view.mean), list(view.std)))
         return v2.Compose(steps)
 
-    transforms = [transform(view) for view in views]
+    return [transform(view) for view in views]
+
+
+def torchvision_maker(images: NDArray[np.uint8], views: Sequence[ImageView], *, pil: bool) -> Maker:
+    from PIL import Image
+
+    transforms = torchvision_transforms(views)
     if pil:
         items: list[Any] = [Image.fromarray(image) for image in images]
     else:
@@ -203,21 +212,6 @@ def contenders(case: Case, images: NDArray[np.uint8]) -> dict[str, Maker]:
 # Measuring
 
 
-def in_turns(makers: dict[str, Maker], rounds: int, clock: Callable[[], float], least: float) -> dict[str, float]:
-    """Return the median seconds of a call; the contenders take turns, each for at least ``least`` seconds a turn."""
-    seconds: dict[str, list[float]] = {name: [] for name in makers}
-    for make in makers.values():
-        make()
-    for _ in range(rounds):
-        for name, make in makers.items():
-            calls, begin = 0, clock()
-            while calls == 0 or clock() - begin < least:
-                make()
-                calls += 1
-            seconds[name].append((clock() - begin) / calls)
-    return {name: statistics.median(values) for name, values in seconds.items()}
-
-
 def measure(case: Case, rounds: int, least: float) -> tuple[list[list[Any]], list[list[Any]]]:
     """Return the rows per core and the rows of two threads."""
     images = pictures(case.side, case.batch)
@@ -283,13 +277,17 @@ def main() -> None:
     titles = ["recipe", "views/s, one thread", "views/s, two threads", "ratio"]
     tables.append(table("nearfar on two threads, wall clock", titles, threads))
     tables.append(table("The first call", ["call", "s"], first_calls()))
-    for one in tables[-2:]:
+    simclr = cases(quick)[2].views
+    tables += whole_path(simclr, torchvision_transforms(simclr), pictures(32, 512 if quick else 10_240), quick=quick)
+    for one in tables[-4:]:
         print(f"\n{one['title']}", *one["rows"], sep="\n  ")
     if not quick:
         notes = [
             "Per core: one thread, CPU time of the process, contenders in turns, median of 5 rounds of at least 0.5 s.",
             "All resize bilinearly but the row that says bicubic; albumentations resizes without antialiasing.",
             "'x torchvision' is against the faster of its two rows. nearfar's time contains drawing the plan.",
+            "Files: 512 mosaics of the same photographs at quality 90; median of 3 epochs after one, batches of 64.",
+            "The step waits: SimCLR, batch 256, medians of 4 epochs after one, as metrics.jsonl has them.",
             "Pictures: crops of the two photographs of scikit-learn, already decoded; a view is one float32 batch.",
         ]
         notes.append(

@@ -6,6 +6,7 @@ https://arxiv.org/abs/2109.02846
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,12 +39,11 @@ def has_images(data: Any) -> bool:
     features = getattr(data, "features", None)
     if not hasattr(data, "format") or features is None:
         return True
-    from datasets import Image
-
+    picture = importlib.import_module("datasets").Image
     encoded_ones = [
         name for name in IMAGE_COLUMNS if name in features and is_encoded(features.arrow_schema.field(name).type)
     ]
-    typed = any(isinstance(feature, Image) for feature in features.values())
+    typed = any(isinstance(feature, picture) for feature in features.values())
     return (typed or bool(encoded_ones)) and data.format["type"] != "custom"
 
 
@@ -85,18 +85,17 @@ class HuggingFaceShard:
     """
 
     def __init__(self, name: str, dataset: Any) -> None:
-        from datasets import ClassLabel, Image
-
+        library = importlib.import_module("datasets")  # by name: its types are not followed
         self.path = name
         self._dataset = dataset.with_format(None)
         features = self._dataset.features
-        typed = [column for column, feature in features.items() if isinstance(feature, Image)]
-        classes = [column for column, feature in features.items() if isinstance(feature, ClassLabel)]
+        typed = [column for column, feature in features.items() if isinstance(feature, library.Image)]
+        classes = [column for column, feature in features.items() if isinstance(feature, library.ClassLabel)]
         image, label = (typed[0], None) if typed else find_columns(name, list(features))
         label = next((column for column in LABEL_COLUMNS if column in features), classes[0] if classes else label)
         images = self._dataset.select_columns([image])
         if typed:
-            images = images.cast_column(image, Image(decode=False))
+            images = images.cast_column(image, library.Image(decode=False))
         kind = images.features.arrow_schema.field(image).type
         require(is_encoded(kind), name, f"the column {image!r}", "images or bytes", kind, error=DataError)
         require(len(dataset) >= 1, name, "the number of rows", ">= 1", 0, error=DataError)
@@ -106,7 +105,7 @@ class HuggingFaceShard:
         self.class_names: list[str] | None = None
         if label is not None:
             self.labels = list(self._dataset.select_columns([label])[:][label])
-            self.class_names = list(features[label].names) if isinstance(features[label], ClassLabel) else None
+            self.class_names = list(features[label].names) if isinstance(features[label], library.ClassLabel) else None
 
     def content(self, row: int) -> bytes:
         """Return the encoded image of a row; empty where it is null."""
