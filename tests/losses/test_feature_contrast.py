@@ -16,7 +16,8 @@ from tests.ranks import run_on_ranks
 
 
 def loop(z1: Tensor, z2: Tensor, t1: Tensor, t2: Tensor) -> float:
-    on, off = [], []
+    on: list[float] = []
+    off: list[float] = []
     for teacher, online in ((rows(t1), rows(z2)), (rows(t2), rows(z1))):
         for i in range(len(teacher[0])):
             for j in range(len(teacher[0])):

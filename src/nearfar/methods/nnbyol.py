@@ -74,8 +74,8 @@ class NNBYOL(Method):
         self.encoder = encoder
         self.hidden_dim, self.output_dim, self.predictor_dim = hidden_dim or dim, output_dim, predictor_dim
         self.queue_size, self.momentum, self.final_momentum = queue_size, momentum, final_momentum
-        self.head = mlp(dim, self.hidden_dim, output_dim)
-        self.predict = mlp(output_dim, predictor_dim, output_dim)
+        self.head = mlp(dim, self.hidden_dim, output_dim, last_bias=False)
+        self.predict = mlp(output_dim, predictor_dim, output_dim, last_bias=False)
         self.teacher = Teacher(nn.Sequential(encoder, self.head))
         self.queue = Queue(output_dim, queue_size)
 
