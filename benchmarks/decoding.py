@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import io
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -201,6 +202,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few pictures, prints, writes nothing")
     quick = parser.parse_args().quick
     torch.set_num_threads(1)
+    load = os.getloadavg()[0]
     if _has_opencv():
         import cv2
 
@@ -230,6 +232,7 @@ def main() -> None:
             "Photographs: mosaics of scikit-learn's two at their own scale, JPEG of quality 90 with 4:2:0 colours.",
             "Differences are in levels of 255, to nearfar's pixels without simplejpeg, over four files.",
             "Large: all resize bicubically to the same size by Pillow; what differs is the decoding before it.",
+            f"Other work kept {load:.1f} of the cores busy before the run; it spoils wall clock, CPU time less.",
             "'nearfar' includes looking for an orientation and for what only Pillow reads.",
         ]
         print(write("decoding", title="JPEG decoding, per core", tables=tables, notes=notes))

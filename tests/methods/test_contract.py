@@ -21,6 +21,7 @@ from tests.ranks import run_on_ranks
 NAMES = METHODS.names()
 ITEMS = 64
 OPTIONS: dict[str, dict[str, object]] = {
+    "supcon": {"temperature": 0.5},
     "simclr-v2": {"output_dim": 8, "temperature": 0.5},
     "dcl": {"output_dim": 8, "temperature": 0.5},
     "nnclr": {"hidden_dim": 12, "predictor_dim": 12, "output_dim": 8, "queue_size": 20},

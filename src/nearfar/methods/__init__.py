@@ -4,8 +4,8 @@ A method uses losses, nn and any encoder with a ``dim``, never another method; i
 Adding one is a file and a line here; other packages add theirs through the entry point group ``nearfar.methods``.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 from torch import nn
 
@@ -73,7 +73,8 @@ def build(name: str, encoder: nn.Module, options: Mapping[str, Any] | None = Non
     fix = "set encoder.dim to the length of what it returns"
     require(isinstance(dim, int), f"method {name}", "encoder.dim", "an integer", dim, fix, error=ConfigError)
     _check_encoder(name, factory.info, encoder)
-    return factory(encoder, **check_options(f"method {name}", factory, options or {}))
+    settings = check_options(f"method {name}", factory, options or {})
+    return cast(Callable[..., Method], factory)(encoder, **settings)
 
 
 def _check_encoder(name: str, info: Info, encoder: nn.Module) -> None:

@@ -52,7 +52,8 @@ class Teacher(nn.Module):
             InputError: when ``momentum`` is outside its range.
         """
         require(0 <= momentum <= 1, "Teacher", "momentum", "in [0, 1]", momentum)
-        ours, theirs = list(self.module.parameters()), [p.detach() for p in online.parameters()]
+        ours: list[Tensor] = list(self.module.parameters())
+        theirs = [p.detach() for p in online.parameters()]
         torch._foreach_lerp_(ours, theirs, 1 - momentum)
 
 
