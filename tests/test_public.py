@@ -15,8 +15,8 @@ import nearfar
 from nearfar.cli.app import VERBS, app
 
 PUBLIC = [
-    "NearfarError", "PretrainConfig", "__version__", "demo", "embed", "evaluate", "export", "index", "load_encoder",
-    "load_weights", "open_images", "pretrain", "search", "show_views",
+    "NearfarError", "PretrainConfig", "__version__", "compare", "demo", "embed", "evaluate", "export", "index",
+    "load_encoder", "load_weights", "open_images", "pretrain", "search", "show_views",
 ]  # fmt: skip
 
 ROOT = Path(__file__).parents[1]
@@ -82,7 +82,7 @@ def test_every_verb_and_every_flag_is_described(verb: str) -> None:
     assert shown or verb == "methods"
 
 
-@pytest.mark.parametrize("verb", ["demo", "embed", "evaluate", "export", "index", "pretrain", "search"])
+@pytest.mark.parametrize("verb", ["compare", "demo", "embed", "evaluate", "export", "index", "pretrain", "search"])
 def test_every_verb_is_a_function_as_well(verb: str) -> None:
     function = getattr(nearfar, verb)
     assert function.__doc__
@@ -96,7 +96,14 @@ def test_the_import_contracts_cover_every_package() -> None:
     top = {module.name for module in pkgutil.iter_modules(nearfar.__path__, "nearfar.")} - {"nearfar._version"}
     assert top == named
     lightning = next(contract for contract in contracts if contract["type"] == "forbidden")
-    may = {"nearfar.cli", "nearfar.demonstration", "nearfar.recipes", "nearfar.pipeline", "nearfar.training"}
+    may = {
+        "nearfar.cli",
+        "nearfar.comparing",
+        "nearfar.demonstration",
+        "nearfar.recipes",
+        "nearfar.pipeline",
+        "nearfar.training",
+    }
     assert set(lightning["source_modules"]) == top - may
     assert "lightning" in lightning["forbidden_modules"]
 

@@ -19,6 +19,7 @@ from nearfar._version import __version__
 from nearfar.errors import NearfarError
 
 if TYPE_CHECKING:
+    from nearfar.comparing.compare import compare
     from nearfar.data import open_images
     from nearfar.demonstration import demo
     from nearfar.encoders import load_encoder, load_weights
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _LAZY = {
     "PretrainConfig": "nearfar.pipeline.settings",
+    "compare": "nearfar.comparing.compare",
     "demo": "nearfar.demonstration",
     "embed": "nearfar.pipeline.embed",
     "evaluate": "nearfar.pipeline.evaluate",
@@ -50,6 +52,7 @@ __all__ = [
     "NearfarError",
     "PretrainConfig",
     "__version__",
+    "compare",
     "demo",
     "embed",
     "evaluate",

@@ -16,7 +16,9 @@ from nearfar.progress import stderr
 
 __all__ = ["main"]
 
-VERBS = ("demo", "views", "pretrain", "evaluate", "embed", "index", "search", "export", "methods", "encoders")
+VERBS = (
+    "demo", "views", "pretrain", "evaluate", "compare", "embed", "index", "search", "export", "methods", "encoders",
+)  # fmt: skip
 
 flags: list[str] = []
 """The settings that stand on the command line itself, not in a file or a recipe."""

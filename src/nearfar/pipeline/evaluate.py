@@ -11,14 +11,14 @@ from typing import Any, Literal
 from torch import nn
 
 from nearfar.config import check
-from nearfar.data import Source, hold_out, hold_out_rows, open_splits
+from nearfar.data import Source, hold_out_rows
 from nearfar.data.embeddings import read_embeddings
 from nearfar.errors import ConfigError, DataError, RunError, nearest, require
 from nearfar.evaluation import PROTOCOLS, Labelled, Protocol, Report, encode_labels
 from nearfar.evaluation import evaluate as score
 from nearfar.files import write_atomic
-from nearfar.pipeline.data import limit_source
 from nearfar.pipeline.features import Subject, features, open_subject, pixels, untrained
+from nearfar.pipeline.split import training_and_test
 
 __all__ = ["evaluate"]
 
@@ -87,7 +87,14 @@ def evaluate(
         require(given, "evaluate", "encoder and data", "given", "one of them missing", error=ConfigError)
         assert encoder is not None
         opened = _subject(encoder, baseline, image_size, channels, module)
-        parts = _splits(data, channels or opened.spec.in_channels, train_split, test_split, limit, seed)
+        parts = training_and_test(
+            data,
+            channels=channels or opened.spec.in_channels,
+            train=train_split,
+            test=test_split,
+            limit=limit,
+            seed=seed,
+        )
         subject, (train, test) = opened.name, _from_images(opened, parts, threads)
     report = score(train, test, protocols, subject=subject)
     if out is not None:
@@ -126,22 +133,6 @@ def _subject(
     if baseline == "pixels":
         return pixels(opened.spec)
     return untrained(opened.spec) if baseline == "random" else opened
-
-
-def _splits(
-    data: Any, channels: int, train: str | None, test: str | None, limit: int | None, seed: int
-) -> tuple[Source, Source]:
-    parts = open_splits(data, channels=channels)
-    for name in (train, test):
-        if name is not None and name not in parts:
-            raise DataError(f"{data}: has no split {name!r}; {nearest(name, [key for key in parts if key])}")
-    scored = test or next((name for name in ("test", "val") if name in parts), None)
-    learnt = train or ("train" if "train" in parts else None)
-    if scored is not None and learnt is not None:
-        sources = parts[learnt], parts[scored]
-    else:
-        sources = hold_out(parts[learnt or scored or ""], share=0.2, seed=seed)
-    return (limit_source(sources[0], limit, seed=seed) if limit else sources[0]), sources[1]
 
 
 def _from_images(subject: Subject, sources: tuple[Source, Source], threads: int | None) -> tuple[Labelled, Labelled]:

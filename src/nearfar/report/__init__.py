@@ -5,6 +5,7 @@ and no training. It may import numpy and layer 2; matplotlib, Pillow, scikit-lea
 are drawn on `matplotlib.figure.Figure`, never through pyplot, so no window system is needed.
 """
 
+from nearfar.report.compare import Bars, compare_page
 from nearfar.report.demo import demo_page
 from nearfar.report.page import Page, Section
 from nearfar.report.pictures import to_image, to_png
@@ -17,6 +18,7 @@ from nearfar.report.style import figure_png, figure_svg, write_figure
 from nearfar.report.tables import Cell, Column, MeanSd, Table, to_html, to_markdown, to_rich
 
 __all__ = [
+    "Bars",
     "Cell",
     "Column",
     "Line",
@@ -29,6 +31,7 @@ __all__ = [
     "Table",
     "ViewGrid",
     "bars",
+    "compare_page",
     "curves",
     "demo_page",
     "distance_histogram",

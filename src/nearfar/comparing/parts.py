@@ -1,0 +1,98 @@
+"""The data of a comparison: the same two parts for every run, in whichever process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nearfar.comparing.settings import CompareConfig
+from nearfar.data import ArraySource, Source, open_images
+from nearfar.errors import ConfigError, DataError, require
+from nearfar.files import atomic_path
+from nearfar.pipeline.data import content_digest
+from nearfar.pipeline.split import training_and_test
+from nearfar.pipeline.view_settings import SIDE, first_image
+
+__all__ = ["Parts", "as_array", "open_parts", "write_array"]
+
+SHOTS = (1, 10, 100)
+
+
+class Parts(NamedTuple):
+    """What may be learnt from and what is scored.
+
+    Attributes:
+        train: labelled items; pretraining without labels sees the same.
+        test: items that no run sees before it is scored.
+        image_size: side of the views in pixels.
+        channels: of all images.
+        shots: the numbers of labels per class.
+        digests: of the two parts' names, labels and a sample of their content.
+    """
+
+    train: Source
+    test: Source
+    image_size: int
+    channels: int
+    shots: tuple[int, ...]
+    digests: tuple[str, str]
+
+
+def open_parts(data: Any, config: CompareConfig) -> Parts:
+    """Open and split the data: what is held out, and what is left by the limit, is drawn by seed 0 for all runs.
+
+    Raises:
+        DataError: when there are no labels to score with, or nothing can be read.
+        ConfigError: when a batch does not fit.
+    """
+    train, test = training_and_test(
+        data, channels=config.channels, train=config.train_split, test=config.test_split, limit=config.limit
+    )
+    for name, part in (("training", train), ("test", test)):
+        labels = part.labels
+        known = labels is not None and bool((labels >= 0).any())
+        must, fix = "given: a comparison needs them for scoring", "put images into one folder per class"
+        require(known, "compare", f"labels of the {name} images", must, "none", fix, error=DataError)
+    fits, fix = config.batch_size <= len(train), f"lower --batch-size to {len(train)} or less"
+    must = f"<= {len(train)}, the number of training images"
+    require(fits, "compare", "batch-size", must, config.batch_size, fix, error=ConfigError)
+    height, width, channels = first_image(train, who="compare").shape
+    return Parts(
+        train,
+        test,
+        config.image_size or min(SIDE, height, width),
+        channels,
+        config.per_class or _shots(train),
+        (content_digest(train), content_digest(test)),
+    )
+
+
+def as_array(data: Any) -> ArraySource:
+    """Read images that are in memory into one array.
+
+    Raises:
+        DataError: when they differ in size, or have no labels.
+    """
+    source = open_images(data)
+    fix = "save them as files, one folder per class, and give the folder"
+    require(source.labels is not None, "compare", "images in memory", "labelled", "no labels", fix, error=DataError)
+    images = [np.asarray(source.read(row)) for row in range(len(source))]
+    shapes = {(image.shape, image.dtype) for image in images}
+    require(
+        len(shapes) == 1, "compare", "images in memory", "of one size", f"{len(shapes)} sizes", fix, error=DataError
+    )
+    return ArraySource(np.stack(images), source.labels)
+
+
+def write_array(source: ArraySource, path: Path) -> None:
+    """Write images and labels where every run's process can read them."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, images=source.images, labels=np.asarray(source.labels))
+
+
+def _shots(train: Source) -> tuple[int, ...]:
+    assert train.labels is not None
+    smallest = int(np.unique(train.labels[train.labels >= 0], return_counts=True)[1].min())
+    return tuple(n for n in SHOTS if n <= smallest)
