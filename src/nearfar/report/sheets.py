@@ -91,7 +91,7 @@ def views_sheet(
             rows.append(_resize_like(to_image(np.asarray(view[n]), value_range=ranged), first[n]))
             texts.append(grid.captions[v][n] if grid.captions else f"view {v + 1}")
     width = max(picture.width for picture in rows)
-    return _lay_out(rows, 1 + len(views), [_wrap(text, width) for text in texts])
+    return _lay_out(rows, 1 + len(views), [_wrap(text, width) for text in texts] if grid.captions else texts)
 
 
 def neighbours_sheet(queries: Sequence[Query], *, scale: int | None = None) -> Image:
