@@ -17,7 +17,7 @@ class Spy(Method):
 
     info: ClassVar[Info] = Info("notes what it sees", "none", "https://example.org")
     seen: ClassVar[list[Batch]] = []
-    progress: ClassVar[list[float]] = []
+    moves: ClassVar[list[float]] = []
 
     def __init__(self, encoder: nn.Module, *, breaks_at: int = -1) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Spy(Method):
 
     def after_step(self, progress: float) -> None:
         """Count an optimiser step."""
-        self.progress.append(progress)
+        self.moves.append(progress)
         self.steps += 1
 
 

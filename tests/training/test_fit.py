@@ -67,9 +67,9 @@ def test_accumulation_moves_weights_and_teachers_once_per_optimiser_step(
 ) -> None:
     run = train(labelled(40), tmp_path / "run", method="spy", batch_size=8, accumulate=accumulate, epochs=2)
     assert len(spy.seen) == 2 * 5
-    assert len(spy.progress) == 2 * steps
-    assert spy.progress[-1] == 1.0
-    assert spy.progress == sorted(spy.progress)
+    assert len(spy.moves) == 2 * steps
+    assert spy.moves[-1] == 1.0
+    assert spy.moves == sorted(spy.moves)
     assert [row["step"] for row in run.metrics() if "loss" in row] == list(range(1, 2 * steps + 1))
     assert torch.load(run.checkpoint, weights_only=True)["global_step"] == 2 * steps
 

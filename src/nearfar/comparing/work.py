@@ -117,8 +117,8 @@ class Work:
         if found is None:
             say(f"{entry.name}: how long does an epoch take?")
             found = self._probe(entry)
-            write_json(path, found)
         fit = epochs_within(self.budget.seconds, found["seconds"], items=len(self.parts.train), batch_size=batch)
+        write_json(path, {**found, **fit._asdict()})
         must = f"enough for an epoch of {entry.name}, about {fit.epoch_seconds:.0f} s here"
         fix = "give more, or fewer images by --limit"
         require(fit.epochs >= 1, "compare", "budget", must, self.config.budget, fix, error=ConfigError)
@@ -132,7 +132,7 @@ class Work:
         shutil.rmtree(out, ignore_errors=True)
         if "failed" in found:
             raise RunError(f"{entry.name}: {found['failed']}")
-        return {**found, "items": items, "epochs": epochs}
+        return {**found, "timed_items": items}
 
     def _child(self, kind: str, name: str, config: PretrainConfig, **more: Any) -> dict[str, Any]:
         """Do a job in a process of its own; a loss that is not finite comes back as ``failed``."""

@@ -141,7 +141,8 @@ def ibot_small() -> PretrainConfig:
         method_options={
             "hidden_dim": 256,
             "bottleneck_dim": 64,
-            "prototypes": 512,
+            "prototypes": 256,
+            "teacher_temperature": 0.04,
             "momentum": 0.99,
             "frozen_share": 0.05,
         },
