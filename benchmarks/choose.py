@@ -24,7 +24,7 @@ from nearfar.data import Source, decode_all, open_splits, take
 from nearfar.demonstration import digits
 from nearfar.evaluation import FewShot, evaluate
 from nearfar.pipeline.data import limit_source
-from nearfar.pipeline.features import Subject, pixels
+from nearfar.pipeline.features import Subject, raw
 from nearfar.pipeline.settings import PretrainConfig
 from nearfar.recipes.digits import simclr as simclr_digits
 from nearfar.recipes.small import GRAY, simclr_gray
@@ -65,7 +65,7 @@ def choose(
         rows.append(row(title, scores))
         print(rows[-1], flush=True)
     assert subject is not None
-    rows.append(row("raw pixels", [few_labels(pixels(subject.spec), fit, held_out, SHOTS[name])]))
+    rows.append(row("raw pixels", [few_labels(raw(subject.inputs), fit, held_out, SHOTS[name])]))
     return rows
 
 

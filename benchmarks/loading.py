@@ -21,8 +21,7 @@ import nearfar
 from benchmarks.decoding import photographs
 from benchmarks.record import table
 from nearfar.data import Loader, Source, decode_all, open_images
-from nearfar.modalities import IMAGE
-from nearfar.views import ImageView
+from nearfar.views import ImageView, make_views
 
 __all__ = ["whole_path"]
 
@@ -108,7 +107,7 @@ def from_files(views: Sequence[ImageView], transforms: Sequence[Any], *, quick: 
 
 def _ours(source: Source, views: Sequence[ImageView], *, side: int | None) -> Iterable[Any]:
     read = decode_all(source, side=side, cache="off")
-    return Loader(read, lambda images, rng: IMAGE.make_views(images, views, rng), batch_size=BATCH, threads=2)
+    return Loader(read, lambda images, rng: make_views(images, views, rng, threads=1), batch_size=BATCH, threads=2)
 
 
 def _decoding(source: Source, views: Sequence[ImageView]) -> Iterable[Any]:

@@ -15,9 +15,8 @@ import nearfar
 from benchmarks.record import Timer, peak_memory_mib
 from nearfar.data import Source, decode_all, open_splits, take
 from nearfar.evaluation import KNN, FewShot, Labelled, Linear, Report, draw_labels, evaluate
-from nearfar.modalities import IMAGE
 from nearfar.pipeline.data import limit_source
-from nearfar.pipeline.features import Subject, features, open_subject, pixels, untrained
+from nearfar.pipeline.features import Subject, features, open_subject, raw, untrained
 from nearfar.pipeline.settings import PretrainConfig
 
 SHOTS = (1, 10, 100)
@@ -53,7 +52,7 @@ def from_scratch(like: Subject, config: PretrainConfig, train: Source, test: Sou
     The rows are those of the first draw of `FewShot` with the same seed. AdamW, 1e-3 with a cosine, 300 steps.
     """
     accuracies = {}
-    views = IMAGE.views(config.views, like.spec.image_size, like.spec.in_channels)[:1]
+    views = like.inputs.views(config.views)[:1]
     for shots in SHOTS:
         torch.manual_seed(seed)
         rows = draw_labels(train.labels, shots, draw=0, seed=seed)
@@ -72,13 +71,13 @@ def from_scratch(like: Subject, config: PretrainConfig, train: Source, test: Sou
 def _fit(model: nn.Module, train: Source, views: Sequence, like: Subject, config: PretrainConfig, seed: int) -> None:
     import dataclasses
 
-    view = dataclasses.replace(views[0], mean=like.spec.mean, std=like.spec.std, **config.view_options)
+    view = dataclasses.replace(views[0], **config.view_options)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, SCRATCH_STEPS)
     rng = np.random.default_rng(seed)
     for _ in range(SCRATCH_STEPS):
         rows = rng.permutation(len(train))[: config.batch_size]
-        images = IMAGE.make_views([train.read(int(row)) for row in rows], [view], rng)[0]
+        images = like.inputs.make_views([train.read(int(row)) for row in rows], [view], rng)[0]
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = model(images)
         loss = F.cross_entropy(logits.float(), torch.from_numpy(train.labels[rows]))
@@ -115,7 +114,7 @@ def compare(
             seconds.setdefault(method, []).append(took)
             sentences = [f"{result.protocol}: {result.sentence}" for result in report.results]
         assert subject is not None
-        for name, baseline in (("raw pixels", pixels(subject.spec)), ("untrained", untrained(subject.spec, seed=seed))):
+        for name, baseline in (("raw pixels", raw(subject.inputs)), ("untrained", untrained(subject.spec, seed=seed))):
             report = score(baseline, train, test, seed)
             values.setdefault(name, []).append({key: report[key].value for key in names})
         if scratch:

@@ -18,7 +18,7 @@ from nearfar.evaluation import KNN, FewShot, Labelled, Linear, Report, evaluate
 from nearfar.files import write_atomic
 from nearfar.pipeline.embed import embed
 from nearfar.pipeline.environment import environment
-from nearfar.pipeline.features import Subject, features, open_subject, pixels, untrained
+from nearfar.pipeline.features import Subject, features, open_subject, raw, untrained
 from nearfar.pipeline.index import index
 from nearfar.pipeline.pretrain import pretrain
 from nearfar.pipeline.sheets import seen
@@ -77,7 +77,7 @@ def demo(*, out: str | Path = "nearfar-demo", epochs: int | None = None, seed: i
     trained = time.monotonic() - began
     say("2/5 evaluate: raw pixels, the untrained and the pretrained encoder under the same protocols")
     subject = open_subject(run.path)
-    subjects = [pixels(subject.spec), untrained(subject.spec, seed=seed), subject]
+    subjects = [raw(subject.inputs), untrained(subject.spec, seed=seed), subject]
     names = ("raw pixels", "untrained encoder", "pretrained encoder")
     numbers = {name: _score(one, name, train, test, seed) for name, one in zip(names, subjects, strict=True)}
     for name, report in numbers.items():
@@ -182,13 +182,8 @@ def _report(
         ),
         (f"{times[0]:.0f} s", "of pretraining", f"{len(epochs)} epochs on this machine, no labels"),
     ]
-    from nearfar.modalities import IMAGE
-
-    views = [
-        dataclasses.replace(view, **config.view_options)
-        for view in IMAGE.views(config.views, subject.spec.image_size, subject.spec.in_channels)
-    ]
-    originals, made, captions = seen(images, views, seed=seed)
+    views = [dataclasses.replace(view, **config.view_options) for view in subject.inputs.views(config.views)]
+    shown = seen(subject.inputs, images, views, seed=seed)
     seconds = time.monotonic() - times[1]
     return demo_page(
         folder / "report.html",
@@ -200,7 +195,7 @@ def _report(
         label_ticks={float(place): text for place, text in enumerate(("1", "5", "10", "all"))},
         points=_map(folder, images),
         queries=_queries(folder, images, test),
-        views=ViewGrid(originals, made, captions),
+        views=ViewGrid(shown.originals, shown.views, shown.captions),
         loss=Line("loss", [row["step"] for row in steps], [row["loss"] for row in steps]),
         probes=[
             Line(name, [row["epoch"] + 1 for row in epochs], [row[key] for row in epochs])

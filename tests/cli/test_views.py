@@ -145,7 +145,7 @@ def test_what_cannot_be_drawn(data: Path, tmp_path: Path, capsys: Capture) -> No
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "a.png").write_bytes(b"nonsense")
-    with pytest.raises(DataError, match="views: one of the first 100 images must be readable"):
+    with pytest.raises(DataError, match="one of the first 100 images must be readable"):
         nearfar.show_views(broken)
 
 

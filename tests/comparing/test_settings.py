@@ -167,7 +167,7 @@ def test_minutes_become_epochs_once(data: Path, tmp_path: Path, here: Here, monk
     here.forget()
     again(data, tmp_path / "out", **settings)
     assert here.jobs == []
-    said = "budget must be enough for an epoch of simclr, about 0 s here, got 0.005min; give more, or fewer images"
+    said = "budget must be enough for an epoch of simclr, about 0 s here, got 0.005min; give more, or fewer items"
     with pytest.raises(ConfigError, match=said):
         again(data, tmp_path / "little", **{**settings, "budget": "0.005min"})
     assert not (tmp_path / "little" / "runs").exists()

@@ -98,7 +98,7 @@ def test_a_wrong_encoder_is_one_sentence(call: object, message: str) -> None:
 
 
 def test_names_are_ours_then_timms() -> None:
-    assert names() == ["small"]
+    assert names()[0] == "small"
     assert "resnet18" in names("resnet1*")
     assert names("sm*")[0] == "small"
 

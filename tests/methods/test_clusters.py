@@ -523,13 +523,13 @@ def test_settings_out_of_range_are_refused(name: str, options: dict[str, object]
 @pytest.mark.parametrize("name", [f"{method}/{kind}" for method in FAMILY for kind in ("imagenet", "cifar", "small")])
 def test_recipes_name_views_and_settings_that_exist(name: str) -> None:
     from nearfar.config import check_options
-    from nearfar.modalities import IMAGE
+    from nearfar.modalities.image import ImageInputs
 
     config = RECIPES.get(name)()
     assert config.method == name.partition("/")[0]
     check_options(name, METHODS.get(config.method), config.method_options)
     size = config.image_size or 32
-    views = IMAGE.views(config.views, size, 3)
+    views = ImageInputs(image_size=size, channels=3).views(config.views)
     check_views(config.method, config.views, views)
     fitted = fit_views(METHODS.get(config.method).info, views)
     assert set(config.view_options) <= set(vars(fitted[0]))

@@ -188,7 +188,7 @@ def test_broken_files_are_skipped_named_and_counted(tmp_path: Path, capsys: pyte
     text = (made.path / "skipped.csv").read_text()
     assert text.splitlines()[0] == "id,reason"
     assert "007.png,the file is empty" in text
-    assert "1 of 200 files could not be read" in capsys.readouterr().err
+    assert "1 of 200 items could not be read" in capsys.readouterr().err
 
 
 def test_without_a_cache_broken_files_are_met_while_training(tmp_path: Path) -> None:

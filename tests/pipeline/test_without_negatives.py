@@ -14,6 +14,7 @@ import nearfar
 from nearfar.encoders import build as build_encoder
 from nearfar.encoders import fingerprint, load_encoder
 from nearfar.methods import build
+from nearfar.modalities import MODALITIES
 from nearfar.pipeline.pretrain import _check_names
 from nearfar.recipes import RECIPES
 from tests.samples import TINY, pictures, timeless, train
@@ -28,7 +29,7 @@ NAMES = [f"{method}/{kind}" for method in FAMILY for kind in ("imagenet", "cifar
 @pytest.mark.parametrize("name", NAMES)
 def test_every_setting_of_a_recipe_is_known(name: str) -> None:
     recipe = RECIPES.get(name)
-    config = _check_names(recipe(), None)
+    config = _check_names(recipe(), MODALITIES.get("image"), None)
     assert f"--recipe {name}" in (recipe.__doc__ or "")
     assert config.method == name.partition("/")[0]
     options = {key: 16 if "queue" in key else value for key, value in config.method_options.items()}

@@ -25,7 +25,7 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> type[Spy]:
     monkeypatch.setitem(METHODS.builtin, "label-spy", "tests.training.spies:LabelSpy")
     for kind in (Spy, LabelSpy):
         monkeypatch.setattr(kind, "seen", [])
-        monkeypatch.setattr(kind, "progress", [])
+        monkeypatch.setattr(kind, "moves", [])
     return Spy
 
 

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nearfar.data import ArraySource, DecodedSource, Loader
+from nearfar.modalities.image import ImageInputs
 from nearfar.pipeline import waiting
 from nearfar.pipeline.settings import PretrainConfig
 from nearfar.training import callbacks
@@ -131,17 +132,18 @@ def test_a_loader_that_is_fast_enough_is_not_mentioned(tmp_path: Path, capsys: C
 def test_what_is_in_use_already_is_not_advised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "cpu_count", lambda: 8)
     config = PretrainConfig(threads=2, devices=1)
+    inputs = ImageInputs(image_size=8, channels=1)
     images = DecodedSource(ArraySource(*pictures(8)), (), "memory")
     files = DecodedSource(images.source, (), "files")
     plain, jittered = ImageView(size=32), ImageView(size=224, jitter=0.8, brightness=0.4, interpolation="bicubic")
-    assert waiting.remedy(config, images, [plain]) == "more --threads (2 of 8 cores are in use)"
-    advice = waiting.remedy(config, files, [jittered])
+    assert waiting.remedy(config, inputs, images, [plain]) == "more --threads (2 of 8 cores are in use)"
+    advice = waiting.remedy(config, inputs, files, [jittered])
     parts = ["--cache memory", "--threads", "--view-options.color matrix", "bilinear", "a smaller --image-size"]
     places = [advice.index(part) for part in parts]
     assert places == sorted(places)
     busy = dataclasses.replace(config, threads=8)
     matrix = dataclasses.replace(jittered, size=32, color="matrix", interpolation="bilinear")
-    assert waiting.remedy(busy, images, [matrix]).startswith("a larger encoder")
+    assert waiting.remedy(busy, inputs, images, [matrix]).startswith("a larger encoder")
 
 
 def test_the_loader_tells_how_long_it_was_waited_for() -> None:

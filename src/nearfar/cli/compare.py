@@ -15,6 +15,8 @@ def compare(
     *,
     methods: Annotated[tuple[str, ...], Parameter(consume_multiple=True)],
     out: Path,
+    modality: str = "auto",
+    input_options: dict[str, Any] | None = None,
     budget: str = "20epochs",
     seeds: int = 3,
     recipe_set: str = "small",
@@ -35,13 +37,15 @@ def compare(
 ) -> None:
     """Train methods on the same data with the same encoder and budget, score all alike, and say what is noise.
 
-    Raw pixels, the untrained encoder and training on labels alone are always in the table. Stopped at any moment, the
-    same command goes on where it was; what is finished is not done again.
+    Raw items (pixels, columns), the untrained encoder and training on labels alone are always in the table. Stopped at
+    any moment, the same command goes on where it was; what is finished is not done again.
 
     Args:
-        data: labelled images, as for pretrain. train and test are their splits, else a fifth is held out.
+        data: labelled items, as for pretrain. train and test are their splits, else a fifth is held out.
         methods: what to compare, such as --methods simclr supcon.
         out: the folder to write: runs, table.csv, table.md, results.json and report.html.
+        modality: what the data are; auto looks at them.
+        input_options: how the data are read, as in pretrain.
         budget: of every run: 20epochs, or 10min for as many whole epochs as fit by a short timing.
         seeds: how many; they are 0, 1, ...
         recipe_set: methods take views, optimiser and their own options from the recipe METHOD/SET where there is one,
@@ -68,6 +72,8 @@ def compare(
         data,
         methods=methods,
         out=out,
+        modality=modality,
+        input_options=input_options or {},
         budget=budget,
         seeds=seeds,
         recipe_set=recipe_set,

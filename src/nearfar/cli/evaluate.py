@@ -27,14 +27,16 @@ def evaluate(
     per_class: Annotated[tuple[int, ...], Parameter(consume_multiple=True)] = (),
     draws: int | None = None,
     options: dict[str, Any] | None = None,
-    baseline: Literal["pixels", "random"] | None = None,
+    baseline: Literal["raw", "pixels", "random"] | None = None,
     embeddings: Path | None = None,
     test_embeddings: Path | None = None,
     train_split: str | None = None,
     test_split: str | None = None,
     limit: int | None = None,
+    modality: str = "auto",
+    input_options: dict[str, Any] | None = None,
     channels: int | None = None,
-    image_size: int = 224,
+    image_size: int | None = None,
     threads: int | None = None,
     seed: int = 0,
     out: Path | None = None,
@@ -43,20 +45,22 @@ def evaluate(
 
     Args:
         run: a run folder, or the name of a stock encoder: small or any timm model.
-        data: labelled images. train and test are their splits, else a fifth is held out.
+        data: labelled items, as for pretrain. train and test are their splits, else a fifth is held out.
         protocol: what to measure.
         per_class: labels per class in fewshot, such as --per-class 1 5 10, its default.
         draws: how often fewshot draws the labels; 5 by default.
         options: other settings of the protocols, such as --options.k 20.
-        baseline: score raw pixels or an untrained encoder instead, seen as the encoder sees them.
+        baseline: score the raw items (pixels, columns) or an untrained encoder instead, seen as the encoder sees them.
         embeddings: a Parquet file with labels, in place of a run and data.
         test_embeddings: another one to score; else a fifth of --embeddings is held out.
         train_split: the split to learn from.
         test_split: the split to score.
-        limit: learn from that many images only.
-        channels: convert the images; by default what the encoder was trained with.
-        image_size: side in pixels, for a stock encoder.
-        threads: threads that read images.
+        limit: learn from that many items only.
+        modality: of the data, for a stock encoder; a run knows its own.
+        input_options: how the data are read, where they differ from the run's.
+        channels: of images; by default what the encoder was trained with.
+        image_size: of images, the side in pixels for a stock encoder; 224 by default.
+        threads: threads that read items.
         seed: of the held-out part and of all draws.
         out: where the numbers go as JSON; by default evaluation.json in the run.
     """
@@ -78,6 +82,8 @@ def evaluate(
         train_split=train_split,
         test_split=test_split,
         limit=limit,
+        modality=modality,
+        input_options=input_options,
         channels=channels,
         image_size=image_size,
         threads=threads,

@@ -24,8 +24,8 @@ def pretrain(
     """Train an encoder on data without labels, or with them where the method takes them.
 
     Args:
-        data: a folder of images, a CSV or Parquet manifest (path, optional label and split), an .npy or .npz array, or
-            shards: .tar, .parquet, .lance, a folder of them or their URL.
+        data: a folder of images, a CSV or Parquet manifest (path, optional label and split), an .npy or .npz array,
+            shards (.tar, .parquet, .lance, a folder of them or their URL), or data of another --modality.
         out: the run folder to make.
         settings: see the flags.
         resume: go on from the last checkpoint of the run in --out, with its settings.

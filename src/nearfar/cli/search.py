@@ -24,12 +24,12 @@ def search(
 
     Args:
         index: an index folder.
-        query: an image file, a folder of images, or the id of an item in the index.
+        query: the id of an item in the index, or what is searched for: an image file, a folder, a table, a text.
         k: how many neighbours.
         run: the run that made the embeddings; needed unless the query is an id.
         json: print JSON instead of a table.
         sheet: write a PNG of queries and neighbours; needs --images.
-        images: the images that were indexed.
+        images: the data that were indexed.
     """
     import nearfar
     from nearfar.progress import say, stdout

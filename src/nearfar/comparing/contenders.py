@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from nearfar.comparing.parts import Parts
 from nearfar.comparing.settings import CompareConfig
-from nearfar.encoders import ENCODERS, EncoderSpec, build
+from nearfar.encoders import ENCODERS, EncoderSpec
 from nearfar.errors import ConfigError, nearest
 from nearfar.methods import METHODS
 from nearfar.methods import build as build_method
-from nearfar.modalities import IMAGE
+from nearfar.modalities import MODALITIES
 from nearfar.pipeline.settings import PretrainConfig
 from nearfar.pipeline.view_count import check_views
 from nearfar.pipeline.view_settings import check_view_options
@@ -65,7 +65,8 @@ def settled(config: CompareConfig, parts: Parts) -> CompareConfig:
     if shared(config, parts).encoder in ENCODERS:
         changes["encoder_options"] = dict(encoder_spec(config, parts).options)
     if config.views != "auto":
-        changes["view_options"] = check_view_options(config.views, config.view_options)
+        modality = MODALITIES.get(parts.inputs.modality)
+        changes["view_options"] = check_view_options(modality, config.views, config.view_options)
     return dataclasses.replace(config, **changes)
 
 
@@ -78,26 +79,26 @@ def contenders(config: CompareConfig, parts: Parts) -> list[Contender]:
     found = [_contender(name, config, parts) for name in config.methods]
     encoder, _ = _build(config, parts)
     for one in found:
-        check_views(one.name, one.config.views, IMAGE.views(one.config.views, parts.image_size, parts.channels))
+        check_views(one.name, one.config.views, parts.inputs.views(one.config.views))
         build_method(one.name, encoder, one.config.method_options)
     return found
 
 
 def shared(config: CompareConfig, parts: Parts) -> PretrainConfig:
     """Return the settings that all runs have in common."""
-    return PretrainConfig(
-        encoder=IMAGE.default_encoder(parts.image_size) if config.encoder == "auto" else config.encoder,
+    plain = PretrainConfig(
+        modality=parts.inputs.modality,
+        encoder=parts.inputs.default_encoder if config.encoder == "auto" else config.encoder,
         encoder_options=config.encoder_options,
         views=config.views,
         view_options=config.view_options,
-        image_size=parts.image_size,
-        channels=parts.channels,
         batch_size=config.batch_size,
         precision=config.precision,
         accelerator=config.accelerator,
         devices=1,
         threads=config.threads,
     )
+    return plain.with_reading(parts.inputs.options)
 
 
 def encoder_spec(config: CompareConfig, parts: Parts) -> EncoderSpec:
@@ -107,7 +108,7 @@ def encoder_spec(config: CompareConfig, parts: Parts) -> EncoderSpec:
 
 def _build(config: CompareConfig, parts: Parts) -> tuple[Any, EncoderSpec]:
     name = shared(config, parts).encoder
-    return build(name, in_channels=parts.channels, image_size=parts.image_size, options=config.encoder_options)
+    return parts.inputs.build_encoder(name, config.encoder_options)
 
 
 def _contender(name: str, config: CompareConfig, parts: Parts) -> Contender:
@@ -117,5 +118,9 @@ def _contender(name: str, config: CompareConfig, parts: Parts) -> Contender:
     own = {key: getattr(plain, key) for key in OWN}
     if config.views != "auto":
         own |= {"views": config.views, "view_options": config.view_options}
+    if own["views"] not in (*MODALITIES.get(parts.inputs.modality).view_names(), "auto"):
+        own |= {"views": "auto", "view_options": {}}  # a recipe for another modality
+    if own["views"] == "auto":
+        own["views"] = parts.inputs.default_views
     whole = dataclasses.replace(shared(config, parts), method=name, **own)
     return Contender(name, recipe if found else "defaults", whole)

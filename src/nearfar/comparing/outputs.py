@@ -55,6 +55,11 @@ def write_all(folder: Folder, outcome: Outcome, data: str) -> None:
     _page(folder, outcome, tables, data)
 
 
+def _items(shared: PretrainConfig) -> str:
+    side = shared.image_size
+    return shared.modality if side is None else f"{side} x {side} pixels"
+
+
 def notes(outcome: Outcome) -> list[str]:
     """Return what the numbers need to be read rightly."""
     config, shared = outcome.config, outcome.shared
@@ -63,7 +68,7 @@ def notes(outcome: Outcome) -> list[str]:
     scratch = outcome.rows[len(outcome.rows) - len(outcome.entries) - 1]
     lines = [
         *scored.parts,
-        f"the same for all: encoder {shared.encoder}, {shared.image_size} x {shared.image_size} pixels, batch "
+        f"the same for all: encoder {shared.encoder}, {_items(shared)}, batch "
         f"{shared.batch_size}, budget {config.budget}, seeds 0 to {config.seeds - 1}; a seed draws weights, order, "
         "views and few labels",
         "settings of each method: "

@@ -11,9 +11,9 @@ from nearfar.comparing.settings import CompareConfig
 from nearfar.data import ArraySource, Source, open_images
 from nearfar.errors import ConfigError, DataError, require
 from nearfar.files import atomic_path
+from nearfar.modalities import Inputs, choose
 from nearfar.pipeline.data import content_digest
 from nearfar.pipeline.split import training_and_test
-from nearfar.pipeline.view_settings import SIDE, first_image
 
 __all__ = ["Parts", "as_array", "open_parts", "write_array"]
 
@@ -26,16 +26,14 @@ class Parts(NamedTuple):
     Attributes:
         train: labelled items; pretraining without labels sees the same.
         test: items that no run sees before it is scored.
-        image_size: side of the views in pixels.
-        channels: of all images.
+        inputs: what is known about the items, from ``train`` alone.
         shots: the numbers of labels per class.
         digests: of the two parts' names, labels and a sample of their content.
     """
 
     train: Source
     test: Source
-    image_size: int
-    channels: int
+    inputs: Inputs
     shots: tuple[int, ...]
     digests: tuple[str, str]
 
@@ -47,23 +45,24 @@ def open_parts(data: Any, config: CompareConfig) -> Parts:
         DataError: when there are no labels to score with, or nothing can be read.
         ConfigError: when a batch does not fit.
     """
+    modality = choose(config.modality, data)
+    options = modality.check_options(config.reading)
     train, test = training_and_test(
-        data, channels=config.channels, train=config.train_split, test=config.test_split, limit=config.limit
+        modality, data, options, train=config.train_split, test=config.test_split, limit=config.limit
     )
     for name, part in (("training", train), ("test", test)):
         labels = part.labels
         known = labels is not None and bool((labels >= 0).any())
-        must, fix = "given: a comparison needs them for scoring", "put images into one folder per class"
-        require(known, "compare", f"labels of the {name} images", must, "none", fix, error=DataError)
+        must = "given: a comparison needs them for scoring"
+        who = f"labels of the {name} {modality.items}"
+        require(known, "compare", who, must, "none", modality.labels_fix, error=DataError)
     fits, fix = config.batch_size <= len(train), f"lower --batch-size to {len(train)} or less"
-    must = f"<= {len(train)}, the number of training images"
+    must = f"<= {len(train)}, the number of training {modality.items}"
     require(fits, "compare", "batch-size", must, config.batch_size, fix, error=ConfigError)
-    height, width, channels = first_image(train, who="compare").shape
     return Parts(
         train,
         test,
-        config.image_size or min(SIDE, height, width),
-        channels,
+        modality.fit(train, options),
         config.per_class or _shots(train),
         (content_digest(train), content_digest(test)),
     )

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from nearfar.comparing.parts import Parts
-from nearfar.data import Source, decode_all
+from nearfar.data import Source
 from nearfar.evaluation import KNN, FewShot, Geometry, Labelled, Linear, Protocol, evaluate
 from nearfar.pipeline.features import Subject, features
 from nearfar.pipeline.settings import PretrainConfig
@@ -30,8 +30,8 @@ class Scorer:
 
     @cached_property
     def _sources(self) -> tuple[Source, Source]:
-        threads = self.shared.threads
-        return decode_all(self.parts.train, threads=threads), decode_all(self.parts.test, threads=threads)
+        threads, keep = self.shared.threads, self.parts.inputs.keep
+        return keep(self.parts.train, threads=threads, whole=True), keep(self.parts.test, threads=threads, whole=True)
 
     def score(self, subject: Subject, seed: int, *, keep: bool = False) -> dict[str, Any]:
         """Return the scores, the width and the fingerprint of a subject, as JSON has them.
@@ -45,7 +45,11 @@ class Scorer:
         if keep:
             self._embedded[subject.fingerprint] = sets
         report = evaluate(*sets, self._protocols(seed), subject=subject.name)
-        return {"fingerprint": subject.fingerprint, "dim": subject.spec.dim, "report": json.loads(report.to_json())}
+        return {
+            "fingerprint": subject.fingerprint,
+            "dim": sets[0].embeddings.shape[1],
+            "report": json.loads(report.to_json()),
+        }
 
     def _protocols(self, seed: int) -> list[Protocol]:
         few = FewShot(per_class=self.parts.shots, draws=DRAWS, seed=seed)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from nearfar.comparing.folder import read_json, write_json
 from nearfar.comparing.parts import Parts
 from nearfar.comparing.timing import epochs_within, trial
-from nearfar.data import Source, decode_all, take
-from nearfar.encoders import EncoderSpec, build
+from nearfar.data import Source, take
+from nearfar.encoders import EncoderSpec
 from nearfar.evaluation import (
     KNN,
     Geometry,
@@ -28,11 +28,11 @@ from nearfar.evaluation import (
     wilson,
 )
 from nearfar.evaluation.knn import capped_k
+from nearfar.modalities import Inputs
 from nearfar.pipeline.data import limit_source
 from nearfar.pipeline.features import features
 from nearfar.pipeline.scratch import LR, Trained, train_from_scratch
 from nearfar.pipeline.settings import PretrainConfig
-from nearfar.pipeline.view_settings import decoded_side
 
 __all__ = ["FEW_STEPS", "SENTENCE", "scratch_report"]
 
@@ -41,7 +41,7 @@ FEW_STEPS = 300
 
 SENTENCE = (
     "from scratch: the same encoder with a linear classifier, trained by cross-entropy from random weights "
-    f"on one view of each labelled image (AdamW, peak learning rate {LR:g}, cosine, batch and epochs of the others); "
+    f"on one view of each labelled item (AdamW, peak learning rate {LR:g}, cosine, batch and epochs of the others); "
     "'linear' is the accuracy of its own classifier, kNN is on its features; with few labels a new encoder is trained "
     f"on those of the first draw alone, for as many steps as on all, but at most {FEW_STEPS}"
 )
@@ -67,13 +67,9 @@ def scratch_report(
     Returns:
         ``report``, ``dim`` and ``training`` (epochs, seconds, losses, peaks), as JSON has them.
     """
-    assert config.image_size is not None
-    assert config.channels is not None
     folder.mkdir(parents=True, exist_ok=True)
-    spec = build(
-        config.encoder, in_channels=config.channels, image_size=config.image_size, options=config.encoder_options
-    )[1]
-    train = decode_all(parts.train, side=decoded_side(config.image_size), threads=config.threads)
+    spec = parts.inputs.build_encoder(config.encoder, config.encoder_options)[1]
+    train = parts.inputs.keep(parts.train, threads=config.threads)
     whole = read_json(folder / "all.json")
     if whole is None:
         whole = _all(spec, parts, train, config, folder / "all.ckpt", seconds)
@@ -99,9 +95,9 @@ def scratch_report(
 def _all(
     spec: EncoderSpec, parts: Parts, train: Source, config: PretrainConfig, checkpoint: Path, seconds: float | None
 ) -> dict[str, Any]:
-    epochs = config.epochs if seconds is None else _epochs(spec, train, config, seconds)
+    epochs = config.epochs if seconds is None else _epochs(spec, parts.inputs, train, config, seconds)
     steps = epochs * (len(train) // config.batch_size)
-    trained = train_from_scratch(spec, train, config, steps=steps, checkpoint=checkpoint)
+    trained = train_from_scratch(spec, train, config, steps=steps, checkpoint=checkpoint, inputs=parts.inputs)
     learnt, scored = (_embedded(trained, part, name, config) for name, part in _named(parts))
     report = evaluate(learnt, scored, [KNN(), Geometry(seed=config.seed)], subject=trained.subject.name)
     settings = {"epochs": epochs, "few_steps": FEW_STEPS, "seed": config.seed}
@@ -117,7 +113,7 @@ def _few(
     """Train on the items that few-shot evaluation with the same seed draws first, and score."""
     assert train.labels is not None
     few = take(train, draw_labels(train.labels, shots, draw=0, seed=config.seed))
-    trained = train_from_scratch(spec, few, config, steps=steps)
+    trained = train_from_scratch(spec, few, config, steps=steps, inputs=parts.inputs)
     learnt = _embedded(trained, few, f"{shots} per class", config)
     scored = _embedded(trained, parts.test, "test", config)
     x, y = learnt.known("from scratch")
@@ -127,11 +123,11 @@ def _few(
     return [knn._asdict(), _accuracy(f"linear, {shots} per class", trained, scored)._asdict()]
 
 
-def _epochs(spec: EncoderSpec, train: Source, config: PretrainConfig, seconds: float) -> int:
+def _epochs(spec: EncoderSpec, inputs: Inputs, train: Source, config: PretrainConfig, seconds: float) -> int:
     """Return the epochs that fit into the budget, and one where none does: it costs less than one of any method."""
     rows, epochs = trial(len(train), config.batch_size)
     some = limit_source(train, rows, seed=0)
-    timed = train_from_scratch(spec, some, config, steps=epochs * (rows // config.batch_size))
+    timed = train_from_scratch(spec, some, config, steps=epochs * (rows // config.batch_size), inputs=inputs)
     return max(1, epochs_within(seconds, timed.seconds, items=len(train), batch_size=config.batch_size).epochs)
 
 

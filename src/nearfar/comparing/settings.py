@@ -7,6 +7,7 @@ import re
 from typing import Any, Literal, NamedTuple
 
 from nearfar.errors import ConfigError, require
+from nearfar.pipeline.settings import SHORT
 
 __all__ = ["Budget", "CompareConfig"]
 
@@ -46,6 +47,8 @@ class CompareConfig:
 
     Attributes:
         methods: names of methods.
+        modality: what the data are; ``auto`` looks at them, as in pretraining.
+        input_options: how the data are read, as in pretraining.
         budget: ``20epochs``, or ``10min`` of training.
         seeds: how many; they are 0, 1, ...
         recipe_set: where a recipe METHOD/SET exists, the method's options, views and optimiser are those of it;
@@ -68,6 +71,8 @@ class CompareConfig:
     """
 
     methods: tuple[str, ...]
+    modality: str = "auto"
+    input_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     budget: str = "20epochs"
     seeds: int = 3
     recipe_set: str = "small"
@@ -85,6 +90,12 @@ class CompareConfig:
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     threads: int | None = None
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How the data are read: ``input_options``, and those of images that have flags of their own."""
+        own = {name: getattr(self, name) for name in SHORT if getattr(self, name) is not None}
+        return {**self.input_options, **own}
 
     def __post_init__(self) -> None:
         """Check what has a range.

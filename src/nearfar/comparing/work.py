@@ -18,7 +18,7 @@ from nearfar.comparing.settings import Budget, CompareConfig
 from nearfar.comparing.timing import epochs_within, trial
 from nearfar.config import to_mapping
 from nearfar.errors import ConfigError, RunError, require
-from nearfar.pipeline.features import open_subject, pixels, untrained
+from nearfar.pipeline.features import open_subject, raw, untrained
 from nearfar.pipeline.settings import PretrainConfig
 from nearfar.progress import say
 
@@ -97,10 +97,11 @@ class Work:
             write_json(path, make())
 
     def _pixels(self, seed: int) -> dict[str, Any]:
-        return self.scorer.score(pixels(encoder_spec(self.config, self.parts)), seed, keep=True)
+        return self.scorer.score(raw(self.parts.inputs), seed, keep=True)
 
     def _untrained(self, seed: int) -> dict[str, Any]:
-        return self.scorer.score(untrained(encoder_spec(self.config, self.parts), seed=seed), seed)
+        spec = encoder_spec(self.config, self.parts)
+        return self.scorer.score(untrained(spec, seed=seed, inputs=self.parts.inputs), seed)
 
     def _scratch(self, seed: int) -> dict[str, Any]:
         config = dataclasses.replace(self.shared, epochs=self.budget.epochs or 1, seed=seed)
@@ -120,7 +121,7 @@ class Work:
         fit = epochs_within(self.budget.seconds, found["seconds"], items=len(self.parts.train), batch_size=batch)
         write_json(path, {**found, **fit._asdict()})
         must = f"enough for an epoch of {entry.name}, about {fit.epoch_seconds:.0f} s here"
-        fix = "give more, or fewer images by --limit"
+        fix = "give more, or fewer items by --limit"
         require(fit.epochs >= 1, "compare", "budget", must, self.config.budget, fix, error=ConfigError)
         return fit.epochs
 

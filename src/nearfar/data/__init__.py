@@ -7,18 +7,20 @@ may import views, encoders or torchvision; Pillow, pyarrow and torch are importe
 from nearfar.data.arrays import ArraySource
 from nearfar.data.batch import Batch, Views, concat
 from nearfar.data.decode import DecodedSource, decode_all
+from nearfar.data.glance import ArrayFact, Glance, glance
 from nearfar.data.images import FileSource, open_images, open_splits
 from nearfar.data.loader import Loader, MakeViews
 from nearfar.data.order import Balanced, Nearby, Order, Sequential, Shuffled
 from nearfar.data.picture import Kind, read_picture
 from nearfar.data.shards import PackedSource, open_shards
 from nearfar.data.skipped import MOST_BROKEN, Skipped, check_skipped, write_skipped
-from nearfar.data.source import BulkSource, ItemError, Joined, Source, Subset, relabel, take
+from nearfar.data.source import BulkSource, ItemError, Joined, Source, Subset, groups_of, relabel, take
 from nearfar.data.splits import hold_out, hold_out_rows
 from nearfar.data.torch_dataset import DatasetSource
 
 __all__ = [
     "MOST_BROKEN",
+    "ArrayFact",
     "ArraySource",
     "Balanced",
     "Batch",
@@ -26,6 +28,7 @@ __all__ = [
     "DatasetSource",
     "DecodedSource",
     "FileSource",
+    "Glance",
     "ItemError",
     "Joined",
     "Kind",
@@ -43,6 +46,8 @@ __all__ = [
     "check_skipped",
     "concat",
     "decode_all",
+    "glance",
+    "groups_of",
     "hold_out",
     "hold_out_rows",
     "open_images",

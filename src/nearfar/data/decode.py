@@ -14,7 +14,7 @@ from nearfar.data.cache import default_folder, open_or_build
 from nearfar.data.decoding import Resized, decode_rows, mean_bytes
 from nearfar.data.memory import available_bytes, size_text
 from nearfar.data.skipped import MOST_BROKEN, Skipped, check_skipped
-from nearfar.data.source import Source, digest, read_many, take
+from nearfar.data.source import Source, digest, groups_of, read_many, take
 from nearfar.errors import require
 from nearfar.progress import say, track
 
@@ -22,7 +22,7 @@ __all__ = ["DecodedSource", "decode_all"]
 
 
 class DecodedSource:
-    """The readable images of a source, decoded where possible; made by `decode_all`.
+    """The readable items of a source, decoded where possible; of images made by `decode_all`.
 
     Attributes:
         source: what items are read from.
@@ -34,16 +34,16 @@ class DecodedSource:
     def __init__(self, source: Source, skipped: Sequence[Skipped], where: Literal["memory", "disk", "files"]) -> None:
         self.source, self.skipped, self.where = source, tuple(skipped), where
         self.ids, self.labels, self.class_names = source.ids, source.labels, source.class_names
+        self.groups = groups_of(source)
         held = source.images if isinstance(source, ArraySource | _Held) else None
         self.images: NDArray[Any] | None = held if isinstance(held, np.ndarray) else None
 
     def __len__(self) -> int:
         return len(self.source)
 
-    def read(self, index: int) -> NDArray[Any]:
-        """Return one (H, W, C) image."""
-        image: NDArray[Any] = self.source.read(index)
-        return image
+    def read(self, index: int) -> Any:
+        """Return one item: of images, (H, W, C)."""
+        return self.source.read(index)
 
     def read_many(self, indices: NDArray[np.int64]) -> Sequence[Any] | NDArray[Any]:
         """Return several images: (M, H, W, C) when they are kept as one array, else a list."""

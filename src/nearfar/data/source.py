@@ -19,6 +19,7 @@ __all__ = [
     "Subset",
     "check_source",
     "digest",
+    "groups_of",
     "read_many",
     "relabel",
     "take",
@@ -39,6 +40,9 @@ class ItemError(DataError):
 
 class Source(Protocol):
     """Rows of a data set of any modality.
+
+    A source whose rows belong together (all visits of a patient) has an attribute ``groups`` as well: one text a row,
+    read through `groups_of`. Rows of one group never come apart when rows are held out.
 
     Attributes:
         ids: one text a row, unique and stable: a relative path with forward slashes, or the row number.
@@ -92,6 +96,12 @@ class BulkSource(Protocol):
         ...
 
 
+def groups_of(source: Source) -> Sequence[str] | None:
+    """Return which group every row belongs to, such as a patient; ``None`` where rows stand alone."""
+    groups: Sequence[str] | None = getattr(source, "groups", None)
+    return groups
+
+
 def read_many(source: Source, indices: NDArray[np.int64]) -> Sequence[Any] | NDArray[Any]:
     """Read several rows, at once where the source can; the outcome is the same as of `Source.read` on each."""
     if isinstance(source, BulkSource):
@@ -142,6 +152,8 @@ class Subset:
         kept = None if labels is None else labels[indices]
         self.labels: NDArray[np.int64] | None = None if kept is None or bool((kept < 0).all()) else kept
         self.class_names = source.class_names
+        groups = groups_of(source)
+        self.groups = None if groups is None else [groups[int(index)] for index in indices]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -207,6 +219,11 @@ class Joined:
             self.labels = np.concatenate(
                 [none if part.labels is None else part.labels for part, none in zip(parts, unknown, strict=True)]
             )
+        groups = [groups_of(part) for part in parts]
+        together = [
+            list(found) if found is not None else [""] * len(part) for found, part in zip(groups, parts, strict=True)
+        ]
+        self.groups = None if all(found is None for found in groups) else [text for some in together for text in some]
         check_source("Joined", self.ids, self.labels)
 
     def __len__(self) -> int:
@@ -237,6 +254,7 @@ class _Relabelled:
         self.ids = source.ids
         self.labels: NDArray[np.int64] | None = labels
         self.class_names: tuple[str, ...] | None = class_names
+        self.groups = groups_of(source)
         self._print = digest(class_names, labels.astype("<i8").tobytes())
 
     def __len__(self) -> int:

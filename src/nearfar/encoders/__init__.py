@@ -4,7 +4,7 @@ Imports torch and the layers below; timm only where one of its models is asked f
 """
 
 from nearfar.encoders.base import Encoder
-from nearfar.encoders.build import ENCODERS, EncoderSpec, build, names
+from nearfar.encoders.build import ENCODERS, EncoderSpec, build, modality_of, names, rebuild
 from nearfar.encoders.files import fingerprint, load_encoder, save_encoder
 from nearfar.encoders.loading import LoadReport, load_weights
 from nearfar.encoders.stages import freeze_stages
@@ -19,6 +19,8 @@ __all__ = [
     "freeze_stages",
     "load_encoder",
     "load_weights",
+    "modality_of",
     "names",
+    "rebuild",
     "save_encoder",
 ]

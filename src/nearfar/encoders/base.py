@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
@@ -19,10 +19,12 @@ class Encoder(nn.Module, abc.ABC):
     subclassing this class is not needed.
 
     Attributes:
+        modality: the name of the modality whose views it takes.
         dim: the length of a representation.
         frozen: names of the modules that stay in eval mode; see `nearfar.encoders.freeze_stages`.
     """
 
+    modality: ClassVar[str] = "image"
     dim: int
     frozen: tuple[str, ...] = ()
 

@@ -16,10 +16,17 @@ from nearfar.encoders.small import SmallConvNet
 from nearfar.errors import ConfigError, RunError, nearest, require
 from nearfar.registry import Registry
 
-__all__ = ["ENCODERS", "EncoderSpec", "build", "names"]
+__all__ = ["ENCODERS", "EncoderSpec", "build", "modality_of", "names", "rebuild"]
 
 ENCODERS: Registry[type[Encoder]] = Registry(
-    "encoder", group="nearfar.encoders", builtin={"small": "nearfar.encoders.small:SmallConvNet"}
+    "encoder",
+    group="nearfar.encoders",
+    builtin={
+        "small": "nearfar.encoders.small:SmallConvNet",
+        "table-mlp": "nearfar.encoders.table:TableMLP",
+        "table-resnet": "nearfar.encoders.table:TableResNet",
+        "table-transformer": "nearfar.encoders.table:TableTransformer",
+    },
 )
 """Encoders of our own and of other packages; every timm model can be named as well."""
 
@@ -33,24 +40,36 @@ class EncoderSpec:
     Attributes:
         name: ``"small"``, the name of a timm model, or ``"custom"`` for a module that the user built.
         dim: length of a representation.
-        in_channels: channels of the images.
-        image_size: side of the square images in pixels.
-        stem: ``"small"`` is a 3x3 convolution of stride 1 without max-pool, for images of at most 64 pixels.
+        in_channels: channels of the images; 0 for what is no image.
+        image_size: side of the square images in pixels; 0 for what is no image.
+        stem: of image encoders; ``"small"`` is a 3x3 convolution of stride 1 without max-pool, for images of at most
+            64 pixels.
         mean: what is subtracted from each channel of an image in [0, 1].
         std: what each channel is then divided by.
         options: further settings of the encoder.
         modality: what it reads.
+        arguments: what else the constructor is given, such as a table's number of columns; images have
+            ``in_channels`` and ``image_size`` in its place.
+        inputs: what is known about the items, as `nearfar.modalities.Inputs.to_json` wrote it; images have the fields
+            above in its place.
     """
 
     name: str
     dim: int
-    in_channels: int
-    image_size: int
+    in_channels: int = 0
+    image_size: int = 0
     stem: Literal["small", "standard"] = "standard"
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.25,)
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     modality: str = "image"
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    inputs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def modality_of(name: str) -> str:
+    """Return the modality whose views an encoder of `ENCODERS` takes."""
+    return str(getattr(ENCODERS.get(name), "modality", "image"))
 
 
 def names(pattern: str = "") -> list[str]:
@@ -93,7 +112,7 @@ def build(
     options = dict(options or {})
     stem: Literal["small", "standard"] = "standard"
     encoder: Encoder
-    if name in ENCODERS:
+    if name in ENCODERS and modality_of(name) == "image":
         factory = ENCODERS.get(name)
         checked = check_options(f"encoder {name}", factory, options, without=_GIVEN)
         defaults = {key: setting.default for key, setting in settings(factory).items() if key not in _GIVEN}
@@ -119,6 +138,19 @@ def build(
     return encoder, spec
 
 
+def rebuild(spec: EncoderSpec) -> nn.Module:
+    """Build the encoder of a specification again, with fresh weights.
+
+    Raises:
+        ConfigError: when there is none of that name, or it refuses its settings.
+    """
+    if spec.modality == "image":
+        return build(spec.name, in_channels=spec.in_channels, image_size=spec.image_size, options=spec.options)[0]
+    factory = ENCODERS.get(spec.name)
+    checked = check_options(f"encoder {spec.name}", factory, spec.options, without=spec.arguments)
+    return factory(**spec.arguments, **checked)
+
+
 def check_name(name: str) -> None:
     """Refuse a name that is neither one of ours nor a timm model.
 
@@ -126,15 +158,22 @@ def check_name(name: str) -> None:
         ConfigError: the nearest name is offered.
         RunError: when it could be a timm model, but timm cannot be imported.
     """
-    if name not in ENCODERS and not _timm_models().known(name):
-        known = [*ENCODERS.names(), *_timm_models().names("")]
-        ours = ", ".join(ENCODERS.names())
-        raise ConfigError(f"encoder: must be {ours} or a timm model, got {name!r}; {nearest(name, known)}")
+    ours = name in ENCODERS and modality_of(name) == "image"
+    if not ours and not _timm_models().known(name):
+        known = [*_of_images(), *_timm_models().names("")]
+        must = f"{', '.join(_of_images())} or a timm model"
+        raise ConfigError(f"encoder: must be {must}, got {name!r}; {nearest(name, known)}")
+
+
+def _of_images() -> list[str]:
+    return [name for name in ENCODERS.names() if modality_of(name) == "image"]
 
 
 def describe(spec: EncoderSpec, encoder: nn.Module) -> str:
     """Return one line about an encoder for the person who waits."""
     count = sum(p.numel() for p in encoder.parameters())
+    if spec.modality != "image":
+        return f"encoder {spec.name}: {count / 1e6:.2f} M parameters, dim {spec.dim}"
     stem = "3x3 stem without max-pool, chosen for small images" if spec.stem == "small" else "standard stem"
     side = f"{spec.image_size}x{spec.image_size}"
     return f"encoder {spec.name}: {count / 1e6:.2f} M parameters, dim {spec.dim}, {spec.in_channels} x {side}, {stem}"
@@ -148,5 +187,5 @@ def _timm_models() -> Any:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise RunError(
             f"encoder: timm models need timm and torchvision, which cannot be imported ({first}); "
-            f"install them to fit torch, or use one of {', '.join(ENCODERS.names())}"
+            f"install them to fit torch, or use one of {', '.join(_of_images())}"
         ) from error

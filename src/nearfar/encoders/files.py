@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nearfar._version import __version__
 from nearfar.config import from_mapping, to_mapping
-from nearfar.encoders.build import EncoderSpec, build
+from nearfar.encoders.build import EncoderSpec, rebuild
 from nearfar.errors import ConfigError, RunError, require
 from nearfar.files import write_atomic
 
@@ -80,7 +80,7 @@ def load_encoder(folder: str | Path, module: nn.Module | None = None) -> tuple[n
     if module is None:
         if spec.name == "custom":
             raise RunError(f"{folder}: holds an encoder of the user's own; pass a freshly built one as module=")
-        module, _ = build(spec.name, in_channels=spec.in_channels, image_size=spec.image_size, options=spec.options)
+        module = rebuild(spec)
     weights = folder / "encoder.safetensors"
     try:
         module.load_state_dict(load_file(weights))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from nearfar.data import Source, open_splits, take
+from nearfar.data import Source, take
+from nearfar.data.folder import split_name
 from nearfar.data.source import digest
 from nearfar.errors import DataError, nearest
+from nearfar.modalities import Modality
 
 __all__ = ["content_digest", "limit_source", "open_test_data", "open_training_data"]
 
@@ -17,14 +20,14 @@ SAMPLE = 8
 """Items whose content tells two data sets of equal names apart."""
 
 
-def open_training_data(data: Any, *, split: str | None, channels: int | None) -> Source:
+def open_training_data(modality: Modality, data: Any, options: Mapping[str, Any], *, split: str | None) -> Source:
     """Open the split that is named, else ``train`` where there is one, else everything."""
-    return _open(data, split, channels, ("train",))
+    return open_part(modality, data, options, split, ("train",))
 
 
-def open_test_data(data: Any, *, split: str | None, channels: int | None) -> Source:
+def open_test_data(modality: Modality, data: Any, options: Mapping[str, Any], *, split: str | None) -> Source:
     """Open the split that is named, else ``test``, else ``val``, else everything."""
-    return _open(data, split, channels, ("test", "val"))
+    return open_part(modality, data, options, split, ("test", "val"))
 
 
 def content_digest(source: Source) -> str:
@@ -34,14 +37,33 @@ def content_digest(source: Source) -> str:
     if source.fingerprint() is not None:  # else the items may be drawn anew each time
         for row in np.unique(np.linspace(0, len(source) - 1, SAMPLE).astype(np.int64)):
             with contextlib.suppress(DataError):
-                sample.append(np.ascontiguousarray(source.read(int(row))).tobytes())
+                sample.append(_content(source.read(int(row))))
     return digest(source.ids, labels, *sample)
 
 
-def _open(data: Any, split: str | None, channels: int | None, preferred: tuple[str, ...]) -> Source:
-    parts = open_splits(data, channels=channels)
+def _content(item: Any) -> bytes:
+    """Return the bytes of an item of any modality: an array, a text, or several of them."""
+    if isinstance(item, str | bytes):
+        return item.encode("utf-8", "surrogatepass") if isinstance(item, str) else item
+    if isinstance(item, Mapping):
+        item = [part for pair in sorted(item.items()) for part in pair]
+    if isinstance(item, Sequence):
+        return b"\xff".join(_content(part) for part in item)
+    return np.ascontiguousarray(item).tobytes()
+
+
+def open_part(
+    modality: Modality, data: Any, options: Mapping[str, Any], split: str | None, preferred: tuple[str, ...] = ()
+) -> Source:
+    """Open the split that is named, else the first of the preferred ones that is there, else everything.
+
+    Raises:
+        DataError: when there is no split of that name, or the data cannot be used.
+    """
+    parts = modality.open_splits(data, options)
     if split is None:
         return next((parts[name] for name in preferred if name in parts), parts[""])
+    split = split if split in parts else split_name(split) or split
     if split not in parts:
         names = [name for name in parts if name]
         raise DataError(f"{data}: has no split {split!r}; {nearest(split, names)}")

@@ -1,18 +1,20 @@
-"""Embedding: from images to a Parquet file of vectors, in order, restartable."""
+"""Embedding: from items to a Parquet file of vectors, in order, restartable."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from nearfar.data import open_images, take
+from nearfar.data import take
 from nearfar.data.embeddings import EmbeddingsInfo
 from nearfar.data.embeddings_writer import EmbeddingsWriter
 from nearfar.data.source import Source
 from nearfar.errors import RunError, require
+from nearfar.pipeline.data import open_part
 from nearfar.pipeline.features import Subject, iterate_features, open_subject
 from nearfar.progress import say
 
@@ -25,29 +27,33 @@ def embed(
     *,
     out: str | Path,
     split: str | None = None,
+    modality: str = "auto",
+    input_options: Mapping[str, Any] | None = None,
     channels: int | None = None,
-    image_size: int = 224,
+    image_size: int | None = None,
     pretrained: bool = True,
     batch_size: int = 256,
     threads: int | None = None,
     overwrite: bool = False,
     module: nn.Module | None = None,
 ) -> Path:
-    """Write the representations of all images, in their order, with ids and labels.
+    """Write the representations of all items, in their order, with ids and labels.
 
-    When it is stopped, even by a kill, the same call goes on where it was. Images that cannot be read are left out and
+    When it is stopped, even by a kill, the same call goes on where it was. Items that cannot be read are left out and
     said. The file appears under its name only when it is complete.
 
     Args:
-        encoder: a run folder, or the name of a stock encoder: ``small`` or any timm model.
-        data: images, as for `nearfar.pretrain`.
+        encoder: a run folder, or the name of a stock encoder: ``small``, any timm model.
+        data: as for `nearfar.pretrain`.
         out: the Parquet file: columns ``id``, ``embedding`` and, where there are any, ``label``.
         split: embed one split only.
-        channels: convert the images; by default what the encoder was trained with.
-        image_size: side in pixels, for a stock encoder; a run knows its own.
-        pretrained: load timm's published weights into a stock timm encoder.
-        batch_size: images at once; no effect on the numbers beyond rounding.
-        threads: threads that read images.
+        modality: of the data, for a stock encoder; a run knows its own.
+        input_options: how the data are read, where they differ from the run's.
+        channels: of images; by default what the encoder was trained with.
+        image_size: of images, the side in pixels for a stock encoder; 224 when absent, a run knows its own.
+        pretrained: load published weights into a stock encoder that has any.
+        batch_size: items at once; no effect on the numbers beyond rounding.
+        threads: threads that read items.
         overwrite: replace the file, and forget an unfinished one.
         module: a freshly built encoder of your own, for a run that trained one.
 
@@ -56,13 +62,16 @@ def embed(
 
     Raises:
         RunError: when the file exists, or there is no such encoder.
-        DataError: when the images cannot be used.
+        DataError: when the data cannot be used.
     """
     path = Path(out)
     if path.exists() and not overwrite:
         raise RunError(f"{path}: already exists; choose another --out, or add --overwrite")
-    subject = open_subject(encoder, channels=channels, image_size=image_size, pretrained=pretrained, module=module)
-    source = open_images(data, split=split, channels=channels or subject.spec.in_channels)
+    given = {**(input_options or {}), "channels": channels, "image_size": image_size}
+    options = {key: value for key, value in given.items() if value is not None}
+    subject = open_subject(encoder, data=data, modality=modality, options=options, pretrained=pretrained, module=module)
+    reading = subject.inputs.reading(str(encoder), subject.modality.check_options(options))
+    source = open_part(subject.modality, data, reading, split)
     of = str(data) if isinstance(data, str | Path) else type(data).__name__
     info = EmbeddingsInfo(
         dim=subject.spec.dim,
@@ -92,7 +101,7 @@ def _rest(source: Source, done: list[str], path: Path) -> Source | None:
     place = {name: row for row, name in enumerate(ids)}
     rows = [place.get(name, -1) for name in done]
     ok = rows[0] >= 0 and all(before < after for before, after in itertools.pairwise(rows))
-    must, fix = "of the same images in the same order", "add --overwrite to start again"
+    must, fix = "of the same items in the same order", "add --overwrite to start again"
     require(ok, str(path), "unfinished embeddings", must, "others", fix, error=RunError)
     start = rows[-1] + 1
     return take(source, range(start, len(source))) if start < len(source) else None

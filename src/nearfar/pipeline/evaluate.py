@@ -17,7 +17,7 @@ from nearfar.errors import ConfigError, DataError, RunError, nearest, require
 from nearfar.evaluation import PROTOCOLS, Labelled, Protocol, Report, encode_labels
 from nearfar.evaluation import evaluate as score
 from nearfar.files import write_atomic
-from nearfar.pipeline.features import Subject, features, open_subject, pixels, untrained
+from nearfar.pipeline.features import Subject, features, open_subject, raw, untrained
 from nearfar.pipeline.split import training_and_test
 
 __all__ = ["evaluate"]
@@ -31,14 +31,16 @@ def evaluate(
     *,
     embeddings: str | Path | None = None,
     test_embeddings: str | Path | None = None,
-    baseline: Literal["pixels", "random"] | None = None,
+    baseline: Literal["raw", "pixels", "random"] | None = None,
     protocol: Sequence[str] = DEFAULTS,
     options: Mapping[str, Any] | None = None,
     train_split: str | None = None,
     test_split: str | None = None,
     limit: int | None = None,
+    modality: str = "auto",
+    input_options: Mapping[str, Any] | None = None,
     channels: int | None = None,
-    image_size: int = 224,
+    image_size: int | None = None,
     out: str | Path | None = None,
     threads: int | None = None,
     seed: int = 0,
@@ -47,23 +49,27 @@ def evaluate(
     """Score an encoder, a baseline, or embeddings that anybody made.
 
     What may be learnt from is the ``train`` split, what is scored is the ``test`` (or ``val``) split; where there are
-    none, a fifth of the items is held out, evenly over the classes and drawn by the seed.
+    none, a fifth of the items is held out, evenly over the classes and drawn by the seed; items of one group, such as a
+    patient's, stay together.
 
     Args:
         encoder: a run folder, or the name of a stock encoder.
-        data: labelled images, as for `nearfar.pretrain`.
+        data: labelled items, as for `nearfar.pretrain`.
         embeddings: a Parquet file of embeddings with labels, in place of an encoder and data.
         test_embeddings: another one to score; without it a fifth of ``embeddings`` is held out.
-        baseline: score ``pixels`` or a ``random`` (untrained) encoder instead, with the encoder's view of the images.
+        baseline: score the ``raw`` items (``pixels`` is another name for it) or a ``random`` (untrained) encoder
+            instead, with the encoder's view of the items.
         protocol: names of protocols: knn, linear, fewshot, retrieval, verification, geometry.
         options: settings of the protocols, such as ``{"k": 20}``; each goes to the protocols that have it.
         train_split: the split to learn from.
         test_split: the split to score.
         limit: learn from that many items only.
-        channels: convert the images; by default what the encoder was trained with.
-        image_size: side of the images in pixels, for a stock encoder; a run knows its own.
+        modality: of the data, for a stock encoder; a run knows its own.
+        input_options: how the data are read, where they differ from the run's: another name of the label column.
+        channels: of images; by default what the encoder was trained with.
+        image_size: side of the images in pixels, for a stock encoder; 224 when absent, a run knows its own.
         out: write the report there, as JSON.
-        threads: threads that read images.
+        threads: threads that read items.
         seed: of the held-out part and of all draws.
         module: a freshly built encoder of your own, for a run that trained one.
 
@@ -86,16 +92,20 @@ def evaluate(
         given = encoder is not None and data is not None
         require(given, "evaluate", "encoder and data", "given", "one of them missing", error=ConfigError)
         assert encoder is not None
-        opened = _subject(encoder, baseline, image_size, channels, module)
+        given_options = {**(input_options or {}), "channels": channels, "image_size": image_size}
+        options = {key: value for key, value in given_options.items() if value is not None}
+        found = open_subject(encoder, data=data, modality=modality, options=options, module=module)
+        opened = _baseline(found, baseline)
         parts = training_and_test(
+            opened.modality,
             data,
-            channels=channels or opened.spec.in_channels,
+            opened.inputs.reading(str(encoder), opened.modality.check_options(options)),
             train=train_split,
             test=test_split,
             limit=limit,
             seed=seed,
         )
-        subject, (train, test) = opened.name, _from_images(opened, parts, threads)
+        subject, (train, test) = opened.name, _from_items(opened, parts, threads)
     report = score(train, test, protocols, subject=subject)
     if out is not None:
         write_atomic(Path(out), report.to_json())
@@ -126,20 +136,17 @@ def _fields(protocol: type[Protocol]) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(protocol)}  # type: ignore[arg-type]
 
 
-def _subject(
-    encoder: str | Path, baseline: str | None, image_size: int, channels: int | None, module: nn.Module | None
-) -> Subject:
-    opened = open_subject(encoder, channels=channels, image_size=image_size, module=module)
-    if baseline == "pixels":
-        return pixels(opened.spec)
-    return untrained(opened.spec) if baseline == "random" else opened
+def _baseline(opened: Subject, baseline: str | None) -> Subject:
+    if baseline in ("raw", "pixels"):
+        return raw(opened.inputs)
+    return untrained(opened.spec, inputs=opened.inputs) if baseline == "random" else opened
 
 
-def _from_images(subject: Subject, sources: tuple[Source, Source], threads: int | None) -> tuple[Labelled, Labelled]:
+def _from_items(subject: Subject, sources: tuple[Source, Source], threads: int | None) -> tuple[Labelled, Labelled]:
     sets = []
     for name, source in zip(("train", "test"), sources, strict=True):
-        fix = "put images into one folder per class, or add a label column"
-        require(source.labels is not None, f"evaluate, {name} images", "labels", "given", "none", fix, error=DataError)
+        who, fix = f"evaluate, {name} {subject.modality.items}", subject.modality.labels_fix
+        require(source.labels is not None, who, "labels", "given", "none", fix, error=DataError)
         assert source.labels is not None
         rows, vectors = features(subject, source, threads=threads, description=f"{subject.name}: {name}")
         sets.append(Labelled(vectors, source.labels[rows], split=name, view=subject.view))

@@ -9,10 +9,10 @@ from typing import Literal
 
 from torch import nn
 
-from nearfar.encoders import save_encoder
 from nearfar.errors import ConfigError, RunError, nearest, require
 from nearfar.files import write_atomic
 from nearfar.pipeline.exporting import Contents, read_run
+from nearfar.pipeline.inputs import save_with_inputs
 from nearfar.progress import say
 
 __all__ = ["FORMATS", "export"]
@@ -27,6 +27,9 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "huggingface": (),
 }
 """The formats with the endings of their file; without any they are folders."""
+
+IMAGES_ONLY = ("timm", "huggingface")
+"""Formats that have words for images only."""
 
 HUB = ("config.json", "model.safetensors", "preprocessor_config.json", "README.md")
 OWN = ("encoder.safetensors", "encoder.json")
@@ -75,16 +78,22 @@ def export(
     folder = path if names in (HUB, OWN) else path.parent
     _check_free(path, folder, names, overwrite=overwrite)
     contents = read_run(Path(run), module)
+    only = format not in IMAGES_ONLY or contents.spec.modality == "image"
+    must, got = "one for images", f"one for {contents.spec.modality}"
+    require(only, f"export --format {format}", "the encoder", must, got, "take safetensors", error=ConfigError)
     if format == "safetensors":
         folder.mkdir(parents=True, exist_ok=True)
         more = {key: value for key, value in contents.card.items() if key in ("method", "epochs")}
-        save_encoder(folder, contents.encoder, contents.spec, {**more, "preprocessing": contents.preprocessing()})
+        more["preprocessing"] = contents.preprocessing()
+        save_with_inputs(folder, contents.encoder, contents.spec, contents.inputs, more)
     else:
         files = _files(format, contents, path.name)
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             write_atomic(folder / name, content)
-    say(f"done: {path}; pictures are to be normalised with mean {contents.spec.mean} and std {contents.spec.std}")
+    image = contents.spec.modality == "image"
+    how = f"; pictures are to be normalised with mean {contents.spec.mean} and std {contents.spec.std}" if image else ""
+    say(f"done: {path}{how}")
     return path
 
 

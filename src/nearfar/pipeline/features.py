@@ -4,104 +4,108 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from nearfar.data import Loader, Source
-from nearfar.encoders import EncoderSpec, build, fingerprint, load_encoder
+from nearfar.data import Loader, MakeViews, Source, Views
+from nearfar.encoders import EncoderSpec, fingerprint, load_encoder, rebuild
 from nearfar.errors import ConfigError, RunError, require
-from nearfar.modalities import IMAGE
+from nearfar.modalities import CUSTOM, MODALITIES, Inputs, Modality, choose, inputs_of
+from nearfar.pipeline.data import open_training_data
 from nearfar.progress import say, track
 
-__all__ = ["Subject", "features", "iterate_features", "open_subject"]
+__all__ = ["Subject", "features", "iterate_features", "open_subject", "raw", "to_device", "untrained"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """Something that turns images into vectors.
+    """Something that turns items into vectors.
 
     Attributes:
         name: for tables and errors.
-        encoder: the module, in eval mode; ``None`` stands for the pixels themselves.
-        spec: what it is fed with.
+        encoder: the module, in eval mode; ``None`` stands for the raw items themselves: pixels, columns, words.
+        spec: what builds it.
         fingerprint: changes with any weight.
-        view: the evaluation view in words.
+        inputs: what is known about the items; taken from the specification when absent.
     """
 
     name: str
     encoder: nn.Module | None
     spec: EncoderSpec
     fingerprint: str
+    inputs: Inputs = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        """Take the inputs from the specification where none are given."""
+        if cast(Any, self.inputs) is None:
+            object.__setattr__(self, "inputs", inputs_of(self.spec))
+
+    @property
+    def modality(self) -> Modality:
+        """What it reads."""
+        return MODALITIES.get(self.inputs.modality)
 
     @property
     def view(self) -> str:
         """The evaluation view in words."""
-        size = self.spec.image_size
-        part = "whole image" if _view(self.spec).proportion == 1.0 else "centre crop"
-        return f"{part} at {size} x {size}, no augmentation"
+        return self.inputs.view_words
 
 
 def open_subject(
     name: str | Path,
     *,
-    channels: int | None = None,
-    image_size: int = 224,
+    data: Any = None,
+    modality: str = "auto",
+    options: Mapping[str, Any] | None = None,
     pretrained: bool = True,
     module: nn.Module | None = None,
 ) -> Subject:
     """Open a run, a folder with an encoder, or a stock encoder by name.
 
     Args:
-        name: a run folder, or ``small`` or a timm model's name.
-        channels: of the images; a stock encoder is built for them, 3 when absent, and a run must be of them.
-        image_size: side in pixels, for a stock encoder that is not built for one size.
-        pretrained: load timm's published weights into a stock timm encoder.
+        name: a run folder, or the name of an encoder.
+        data: what it will read; a stock encoder that needs to know them looks at their training rows.
+        modality: of the data, for a stock encoder.
+        options: settings that data are read with; those of a run must not contradict it.
+        pretrained: load published weights into a stock encoder that has any.
         module: a freshly built encoder of the user's own, for a run that trained one.
 
     Raises:
         RunError: when the folder holds no encoder, or published weights cannot be had.
-        ConfigError: when there is no encoder of the name, or the number of channels is not the run's.
+        ConfigError: when there is no encoder of the name, or a setting is not the run's.
     """
     path = Path(name)
     if path.is_dir():
         encoder, spec = load_encoder(path, module)
-        fits, fix = channels in (None, spec.in_channels), "leave the setting out"
-        require(fits, str(name), "channels", f"the encoder's, {spec.in_channels}", channels, fix, error=ConfigError)
-        return Subject(str(name), encoder, spec, fingerprint(encoder))
+        inputs = inputs_of(spec, path)
+        inputs.reading(str(name), MODALITIES.get(spec.modality).check_options(options or {}))
+        return Subject(str(name), encoder, spec, fingerprint(encoder), inputs)
     if path.exists() or os.sep in str(name):
         raise RunError(f"{name}: must be a run folder or the name of an encoder, got neither; check the path")
-    return _stock(str(name), channels or 3, image_size, pretrained)
+    return _stock(str(name), data, choose(modality, data), options or {}, pretrained)
 
 
-def untrained(like: EncoderSpec, *, seed: int = 0) -> Subject:
+def untrained(like: EncoderSpec, *, seed: int = 0, inputs: Inputs | None = None) -> Subject:
     """Return the encoder of a specification with fresh weights: the baseline ``random``."""
-    fix = "score the baseline pixels, or any other encoder"
+    fix = "score the baseline raw, or any other encoder"
     must = "one that can be built by name"
-    require(like.name != "custom", "baseline random", "encoder", must, "one of your own", fix, error=ConfigError)
+    require(like.name != CUSTOM, "baseline random", "encoder", must, "one of your own", fix, error=ConfigError)
     state = torch.get_rng_state()
     torch.manual_seed(seed)
-    encoder, spec = build(
-        like.name,
-        in_channels=like.in_channels,
-        image_size=like.image_size,
-        options=like.options,
-        mean=like.mean,
-        std=like.std,
-    )
+    encoder = rebuild(like)
     torch.set_rng_state(state)
-    return Subject(f"untrained {like.name}", encoder.eval(), spec, fingerprint(encoder))
+    return Subject(f"untrained {like.name}", encoder.eval(), like, fingerprint(encoder), inputs or inputs_of(like))
 
 
-def pixels(like: EncoderSpec) -> Subject:
-    """Return the pixels of the evaluation view as a subject: the baseline ``pixels``."""
-    spec = dataclasses.replace(like, name="pixels", dim=like.in_channels * like.image_size**2, mean=(0.0,), std=(1.0,))
-    return Subject("raw pixels", None, spec, "pixels")
+def raw(inputs: Inputs) -> Subject:
+    """Return the items themselves as a subject, the baseline ``raw``: pixels, columns, counts of words."""
+    return Subject(inputs.raw_name, None, inputs.spec("raw"), inputs.raw_name.replace("raw ", ""), inputs)
 
 
 def iterate_features(
@@ -115,10 +119,9 @@ def iterate_features(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Yield row numbers and their float32 representations, in the order of the source, under a progress bar."""
     device = torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
-    view = _view(subject.spec)
     loader = Loader(
         source,
-        lambda images, rng: IMAGE.make_views(images, [view], rng),
+        _views(subject),
         batch_size=min(batch_size, len(source)),
         seed=0,
         shuffle=False,
@@ -128,12 +131,11 @@ def iterate_features(
     )
     encoder = None if subject.encoder is None else subject.encoder.to(device).eval()
     for batch in track(loader, description):
-        images = batch.views[0]
-        assert isinstance(images, torch.Tensor)
         assert batch.ids is not None
-        images = images.to(device)
+        view = to_device(batch.views[0], device)
         with torch.inference_mode():
-            h = images.flatten(1) if encoder is None else encoder(images)
+            h = view if encoder is None else encoder(view)
+        assert isinstance(h, torch.Tensor)
         require(h.ndim == 2, f"encoder {subject.spec.name}", "output", "(N, dim)", tuple(h.shape))
         yield batch.ids.numpy(), h.float().cpu().numpy()
     for item in loader.skipped:
@@ -146,27 +148,28 @@ def features(subject: Subject, source: Source, **settings: Any) -> tuple[NDArray
     return np.concatenate(rows), np.concatenate(parts)
 
 
-def _view(spec: EncoderSpec) -> Any:
-    return IMAGE.evaluation_view(spec.image_size, mean=spec.mean, std=spec.std)
+def _views(subject: Subject) -> MakeViews:
+    """Return what makes the evaluation view of a batch, or the raw items in its place."""
+    inputs = subject.inputs
+    if subject.encoder is None:
+        return lambda items, rng: [torch.from_numpy(inputs.raw(items))]
+    view = inputs.evaluation_view()
+    return lambda items, rng: inputs.make_views(items, [view], rng)
 
 
-def _stock(name: str, channels: int, image_size: int, pretrained: bool) -> Subject:
-    from nearfar.encoders import ENCODERS
+def to_device(view: Views, device: torch.device) -> Views:
+    """Move a view, a tensor or a mapping of them, to a device."""
+    if isinstance(view, torch.Tensor):
+        return view.to(device, non_blocking=True)
+    return {name: part.to(device, non_blocking=True) for name, part in view.items()}
 
-    if name in ENCODERS:
-        encoder, spec = build(name, in_channels=channels, image_size=image_size)
+
+def _stock(name: str, data: Any, modality: Modality, options: Mapping[str, Any], pretrained: bool) -> Subject:
+    options = modality.check_options(options)
+    ready = modality.stock(name, options, pretrained=pretrained)
+    if ready is not None:
+        encoder, spec = ready
         return Subject(name, encoder.eval(), spec, fingerprint(encoder))
-    try:
-        encoder, spec = build(name, in_channels=channels, image_size=image_size, pretrained=pretrained)
-    except (OSError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
-        raise RunError(
-            f"encoder {name}: its published weights cannot be had ({first}); go online, or add --no-pretrained"
-        ) from None
-    config = getattr(getattr(encoder, "model", None), "pretrained_cfg", None) or {}
-    if pretrained and config.get("mean"):
-        spec = dataclasses.replace(spec, mean=tuple(config["mean"]), std=tuple(config["std"]))
-        if channels != len(config["mean"]):
-            average = (sum(config["mean"]) / 3,), (sum(config["std"]) / 3,)
-            spec = dataclasses.replace(spec, mean=average[0], std=average[1])
-    return Subject(name, encoder.eval(), spec, fingerprint(encoder))
+    inputs = modality.fit(open_training_data(modality, data, options, split=None), options)
+    encoder, spec = inputs.build_encoder(name, {})
+    return Subject(name, encoder.eval(), spec, fingerprint(encoder), inputs)

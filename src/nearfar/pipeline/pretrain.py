@@ -13,30 +13,23 @@ import torch
 from torch import nn
 
 from nearfar.config import check_options, from_mapping, settings, to_mapping
-from nearfar.data import DecodedSource, Loader, Skipped, Source, decode_all, write_skipped
+from nearfar.data import DecodedSource, Loader, Skipped, Source, write_skipped
 from nearfar.data.loader import cpu_count
 from nearfar.data.memory import available_bytes
 from nearfar.distributed import launched_rank
-from nearfar.encoders import EncoderSpec, build, load_weights, save_encoder
+from nearfar.encoders import EncoderSpec, load_weights
 from nearfar.encoders.build import describe
 from nearfar.errors import ConfigError, DataError, RunError, extra, require
 from nearfar.methods import METHODS, Method
 from nearfar.methods import build as build_method
-from nearfar.modalities import IMAGE
+from nearfar.modalities import CUSTOM, Inputs, Modality, choose
 from nearfar.optim import scaled_lr
 from nearfar.pipeline.data import content_digest, limit_source, open_training_data
 from nearfar.pipeline.environment import check_same_data, write_environment
+from nearfar.pipeline.inputs import restored, save_with_inputs, write_inputs
 from nearfar.pipeline.settings import PretrainConfig
 from nearfar.pipeline.sheets import write_views
-from nearfar.pipeline.view_count import check_views
-from nearfar.pipeline.view_settings import (
-    SIDE,
-    check_view_options,
-    decoded_side,
-    first_image,
-    resolve_views,
-    run_views,
-)
+from nearfar.pipeline.view_settings import check_named_views, run_views
 from nearfar.pipeline.waiting import remedy
 from nearfar.progress import say
 from nearfar.training.run import Run
@@ -46,13 +39,6 @@ __all__ = ["pretrain"]
 BASE_LR = {"lars": 0.3, "sgd": 0.12, "adamw": 1e-3}
 """Learning rates per 256 items of the linear rule: SimCLR's for LARS (https://arxiv.org/abs/2002.05709), lightly's
 CIFAR-10 benchmark's for SGD; AdamW's is ours."""
-
-CUSTOM = "custom"
-"""What the encoder of a user's own is called in a run."""
-
-MEAN, STD = (0.5,), (0.25,)
-"""What every view is normalised with, whatever the data set: the encoder then fits data of another kind as well."""
-
 
 FAR_BUFFER = 4096
 """How far rows move when they are read over a network each time: a few row groups of a Parquet file."""
@@ -71,7 +57,8 @@ def pretrain(
     """Train an encoder and write a run folder.
 
     Args:
-        data: a folder of images, a manifest, an array file, an array, or any `torch.utils.data.Dataset`.
+        data: a folder of images, a manifest, an array file, an array, any `torch.utils.data.Dataset`, or data of
+            another modality, such as a table; see `nearfar.modalities.choose`.
         out: the run folder to make.
         config: the settings; all defaults when absent.
         resume: go on from the last checkpoint of the run in ``out``, with the settings it was started with.
@@ -87,7 +74,9 @@ def pretrain(
         DataError: when the data cannot be used.
         RunError: when ``out`` is taken, or training fails.
     """
-    config = _check_names(_changed(config or PretrainConfig(), changes), module)
+    config = _changed(config or PretrainConfig(), changes)
+    modality = choose(config.modality, data)
+    config = _check_names(config, modality, module)
     folder, leads = Path(out), launched_rank() == 0
     if resume:
         run, config = _resumed(folder, config, changes)
@@ -96,32 +85,38 @@ def pretrain(
             return run
     elif leads:
         Run.claim(folder, overwrite=overwrite)
-    source = open_training_data(data, split=config.split, channels=config.channels)
+    modality = choose(config.modality, data)
+    inputs = restored(modality, folder) if resume else None
+    reading = config.reading if inputs is None else inputs.reading("pretrain", {})
+    source = open_training_data(modality, data, reading, split=config.split)
     facts = content_digest(source)
     if resume:
         check_same_data(folder / "environment.json", facts)
-    config = _resolve(config, source)
-    _check_data(config, source)
+    if config.limit is not None:
+        source = limit_source(source, config.limit, seed=config.seed)
+    inputs = inputs or modality.fit(source, config.reading)
+    config = _resolve(config, inputs)
+    _check_data(config, modality, source)
     torch.manual_seed(config.seed)
-    encoder, spec = _encoder(config, module)
+    encoder, spec = _encoder(config, inputs, module)
     loaded = "" if config.init is None or resume else load_weights(encoder, config.init).text()
     method = build_method(config.method, encoder, config.method_options)
-    config = _completed(config, method, spec)
-    views = run_views(config, spec.image_size, spec.in_channels, mean=spec.mean, std=spec.std)
-    decoded = _decoded(config, source)
+    config = _completed(config, modality, method, spec)
+    views = run_views(config, inputs)
+    decoded = _decoded(config, inputs, source)
     if decoded.where == "files" and isinstance(data, str) and "://" in data:
         config = dataclasses.replace(config, buffer=config.buffer or FAR_BUFFER)
     method.prepare(len(decoded))
-    loader = _loader(config, decoded, views)
+    loader = _loader(config, inputs, decoded, views)
     run = Run(folder)
     if leads:
         if not resume:
             Run.create(folder, {"data": _name_of(data), **to_mapping(config)}, overwrite=overwrite)
         say("\n".join(filter(None, (describe(spec, encoder), loaded))))
-        _write_first(run, decoded, views, facts, seed=config.seed)
-    _train(run, config, method, decoded, loader, views, resume=resume)
+        _write_first(run, inputs, decoded, views, facts, seed=config.seed)
+    _train(run, config, method, decoded, loader, remedy(config, inputs, decoded, views), resume=resume)
     if leads:
-        save_encoder(run.path, method.kept, spec, {"method": config.method, "epochs": config.epochs})
+        save_with_inputs(run.path, method.kept, spec, inputs, {"method": config.method, "epochs": config.epochs})
         _say_skipped(run, [*decoded.skipped, *loader.skipped], len(decoded) + len(decoded.skipped))
         say(f"done: {run.path}")
     return run
@@ -155,24 +150,16 @@ def _resumed(folder: Path, given: PretrainConfig, changes: Mapping[str, Any]) ->
     return run, stored
 
 
-def _check_names(config: PretrainConfig, module: nn.Module | None) -> PretrainConfig:
-    """Refuse what can be refused before any data is read; return the options converted to their types."""
-    from nearfar.encoders import ENCODERS
-    from nearfar.encoders.build import check_name
-
+def _check_names(config: PretrainConfig, modality: Modality, module: nn.Module | None) -> PretrainConfig:
+    """Refuse what can be refused before any item is read; return the options converted to their types."""
     method, encoder = config.method, config.encoder
+    config = config.with_reading(modality.check_options(config.reading))
     changes: dict[str, Any] = {
         "method_options": check_options(f"method {method}", METHODS.get(method), config.method_options)
     }
-    if encoder in ENCODERS:
-        changes["encoder_options"] = check_options(
-            f"encoder {encoder}", ENCODERS.get(encoder), config.encoder_options, without=("in_channels", "image_size")
-        )
-    elif module is None and encoder not in ("auto", CUSTOM):
-        check_name(encoder)
-    if config.views != "auto":
-        changes["view_options"] = check_view_options(config.views, config.view_options)
-        check_views(method, config.views, IMAGE.views(config.views, SIDE, 3))
+    if module is None and encoder not in ("auto", CUSTOM):
+        changes["encoder_options"] = modality.check_encoder(encoder, config.encoder_options)
+    config = check_named_views(modality, config)
     for tracker in config.track:
         extra(tracker, tracker, f"--track {tracker}")
     if module is not None:
@@ -180,18 +167,19 @@ def _check_names(config: PretrainConfig, module: nn.Module | None) -> PretrainCo
     return dataclasses.replace(config, **changes)
 
 
-def _resolve(config: PretrainConfig, source: Source) -> PretrainConfig:
+def _resolve(config: PretrainConfig, inputs: Inputs) -> PretrainConfig:
     """Replace every setting that is chosen from the data or the machine by what was chosen."""
     from nearfar.training.precision import choose_precision
 
-    config = resolve_views(config, first_image(source))
-    assert config.image_size is not None
+    config = config.with_reading(inputs.options)
     accelerator, devices = _trainer().resolve_devices(config.accelerator, config.devices)
     batch = config.batch_size * config.accumulate
     warmup = min(10.0, config.epochs / 10) if config.warmup_epochs is None else config.warmup_epochs
     return dataclasses.replace(
         config,
-        encoder=IMAGE.default_encoder(config.image_size) if config.encoder == "auto" else config.encoder,
+        modality=inputs.modality,
+        encoder=inputs.default_encoder if config.encoder == "auto" else config.encoder,
+        views=inputs.default_views if config.views == "auto" else config.views,
         lr=config.lr or scaled_lr(BASE_LR[config.optimizer], batch),
         warmup_epochs=warmup,
         accelerator=accelerator,
@@ -201,7 +189,7 @@ def _resolve(config: PretrainConfig, source: Source) -> PretrainConfig:
     )
 
 
-def _completed(config: PretrainConfig, method: Method, spec: EncoderSpec) -> PretrainConfig:
+def _completed(config: PretrainConfig, modality: Modality, method: Method, spec: EncoderSpec) -> PretrainConfig:
     """Write out the options that were left at their defaults, so that a later default changes no old run."""
     names = settings(type(method))
     options = {name: getattr(method, name, config.method_options.get(name, names[name].default)) for name in names}
@@ -209,21 +197,21 @@ def _completed(config: PretrainConfig, method: Method, spec: EncoderSpec) -> Pre
         config,
         method_options=options,
         encoder_options=dict(spec.options),
-        view_options=check_view_options(config.views, config.view_options),
+        view_options=check_named_views(modality, config).view_options,
     )
 
 
-def _check_data(config: PretrainConfig, source: Source) -> None:
-    count = min(len(source), config.limit or len(source))
+def _check_data(config: PretrainConfig, modality: Modality, source: Source) -> None:
+    count, items = len(source), modality.items
     fix = f"lower --batch-size to {count} or less"
     require(
-        count >= 2, "pretrain", "number of images", ">= 2", count, "there is nothing to tell apart", error=DataError
+        count >= 2, "pretrain", f"number of {items}", ">= 2", count, "there is nothing to tell apart", error=DataError
     )
     require(
         config.batch_size <= count,
         "pretrain",
         "batch-size",
-        f"<= {count}, the number of images",
+        f"<= {count}, the number of {items}",
         config.batch_size,
         fix,
     )
@@ -236,52 +224,34 @@ def _check_data(config: PretrainConfig, source: Source) -> None:
     )
     if METHODS.get(config.method).info.labels:
         known = source.labels is not None and bool((source.labels >= 0).any())
-        fix = "put images into one folder per class, add a label column, or use simclr"
-        require(known, f"method {config.method}", "labels", "given", "none", fix, error=DataError)
+        require(known, f"method {config.method}", "labels", "given", "none", modality.labels_fix, error=DataError)
 
 
-def _encoder(config: PretrainConfig, module: nn.Module | None) -> tuple[nn.Module, EncoderSpec]:
-    assert config.image_size is not None
-    assert config.channels is not None
+def _encoder(config: PretrainConfig, inputs: Inputs, module: nn.Module | None) -> tuple[nn.Module, EncoderSpec]:
     if module is None:
         require(
             config.encoder != CUSTOM, "pretrain", "module", "given for a run with an encoder of your own", "none",
             "pass a freshly built one as module=", error=ConfigError,
         )  # fmt: skip
-        return build(
-            config.encoder,
-            in_channels=config.channels,
-            image_size=config.image_size,
-            pretrained=config.pretrained,
-            options=config.encoder_options,
-            mean=MEAN,
-            std=STD,
-        )
+        return inputs.build_encoder(config.encoder, config.encoder_options, pretrained=config.pretrained)
     dim = getattr(module, "dim", None)
     require(
         isinstance(dim, int), "pretrain", "module.dim", "an integer", dim, "set it to the length of what it returns"
     )
-    spec = EncoderSpec(
-        name=CUSTOM, dim=int(dim or 0), in_channels=config.channels, image_size=config.image_size, mean=MEAN, std=STD
-    )  # fmt: skip
-    return module, spec
+    return module, inputs.spec(CUSTOM, int(dim or 0))
 
 
-def _decoded(config: PretrainConfig, source: Source) -> DecodedSource:
-    if config.limit is not None:
-        source = limit_source(source, config.limit, seed=config.seed)
-    assert config.image_size is not None
-    side = decoded_side(config.image_size)
+def _decoded(config: PretrainConfig, inputs: Inputs, source: Source) -> DecodedSource:
     devices = config.devices or 1
     room = None if devices == 1 else available_bytes() // (4 * devices)
-    return decode_all(source, side=side, cache=config.cache, threads=config.threads, limit_bytes=room)
+    return inputs.keep(source, cache=config.cache, threads=config.threads, limit_bytes=room)
 
 
-def _loader(config: PretrainConfig, source: Source, views: tuple[Any, ...]) -> Loader:
+def _loader(config: PretrainConfig, inputs: Inputs, source: Source, views: tuple[Any, ...]) -> Loader:
     ranks = (config.devices or 1) * config.nodes
     return Loader(
         source,
-        lambda images, rng: IMAGE.make_views(images, views, rng),
+        lambda items, rng: inputs.make_views(items, views, rng),
         batch_size=config.batch_size // ranks,
         seed=config.seed,
         buffer=config.buffer,
@@ -291,20 +261,23 @@ def _loader(config: PretrainConfig, source: Source, views: tuple[Any, ...]) -> L
     )
 
 
-def _write_first(run: Run, decoded: DecodedSource, views: tuple[Any, ...], facts: str, *, seed: int) -> None:
+def _write_first(
+    run: Run, inputs: Inputs, decoded: DecodedSource, views: tuple[Any, ...], facts: str, *, seed: int
+) -> None:
     """Write what is known before training, unless a run that goes on has it already."""
     if not (run.path / "environment.json").is_file():
         write_environment(run.path / "environment.json", data=facts)
+    write_inputs(run.path, inputs)
     if decoded.skipped:
         write_skipped(run.path / "skipped.csv", decoded.skipped)
     if not (run.path / "views.png").is_file():
-        write_views(run.path / "views.png", decoded, views, seed=seed)
+        write_views(run.path / "views.png", inputs, decoded, views, seed=seed)
 
 
 def _say_skipped(run: Run, skipped: list[Skipped], whole: int) -> None:
     if skipped:
         write_skipped(run.path / "skipped.csv", skipped)
-        say(f"{len(skipped)} of {whole} files could not be read; see {run.path / 'skipped.csv'}")
+        say(f"{len(skipped)} of {whole} items could not be read; see {run.path / 'skipped.csv'}")
 
 
 def _train(
@@ -313,7 +286,7 @@ def _train(
     method: Method,
     source: DecodedSource,
     loader: Loader,
-    views: tuple[Any, ...],
+    advice: str,
     *,
     resume: bool,
 ) -> None:
@@ -343,7 +316,7 @@ def _train(
         fit_settings,
         classes=classes,
         resume=resume,
-        remedy=remedy(config, source, views),
+        remedy=advice,
     )
 
 

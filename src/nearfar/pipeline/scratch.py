@@ -1,6 +1,6 @@
 """Training an encoder with a linear classifier on labels, from random weights: what pretraining has to beat.
 
-Cross-entropy on one view of each image, made as pretraining makes its first; AdamW with a linear warm-up over a tenth
+Cross-entropy on one view of each item, made as pretraining makes its first; AdamW with a linear warm-up over a tenth
 of the steps and a cosine to 0. Weights, order and views follow from the seed alone.
 """
 
@@ -10,7 +10,7 @@ import dataclasses
 import math
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,15 +18,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nearfar.data import Loader, Source, take
+from nearfar.data import Loader, Source, Views, take
 from nearfar.data.loader import cpu_count
+from nearfar.data.source import read_many
 from nearfar.encoders import EncoderSpec, fingerprint
 from nearfar.errors import DataError, RunError, require
 from nearfar.files import atomic_path
-from nearfar.modalities import IMAGE
+from nearfar.modalities import MODALITIES, Inputs, Modality, inputs_of
 from nearfar.optim import build_optimizer, warmup_cosine
-from nearfar.pipeline.features import Subject, untrained
+from nearfar.pipeline.features import Subject, to_device, untrained
 from nearfar.pipeline.settings import PretrainConfig
+from nearfar.pipeline.view_settings import with_options
 from nearfar.progress import track
 from nearfar.training.precision import choose_precision
 
@@ -61,7 +63,13 @@ class Trained(NamedTuple):
 
 
 def train_from_scratch(
-    like: EncoderSpec, source: Source, config: PretrainConfig, *, steps: int, checkpoint: Path | None = None
+    like: EncoderSpec,
+    source: Source,
+    config: PretrainConfig,
+    *,
+    steps: int,
+    checkpoint: Path | None = None,
+    inputs: Inputs | None = None,
 ) -> Trained:
     """Train a fresh encoder and a linear classifier on labelled items.
 
@@ -73,20 +81,22 @@ def train_from_scratch(
         steps: optimiser steps.
         checkpoint: where to keep the state, about once a minute at an epoch's end; training goes on from there, and
             the file is left when it is done.
+        inputs: what is known about the items; taken from the specification when absent.
 
     Raises:
         DataError: when fewer than two labelled items or classes are there.
         RunError: when the loss is not finite or the checkpoint cannot be used.
     """
-    source = _labelled(source)
+    inputs = inputs or inputs_of(like)
+    source = _labelled(source, MODALITIES.get(inputs.modality))
     device = torch.device("cuda" if config.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        subject = untrained(like, seed=config.seed)
+        subject = untrained(like, seed=config.seed, inputs=inputs)
         assert subject.encoder is not None
         assert source.labels is not None
         classifier = nn.Linear(like.dim, int(source.labels.max()) + 1)
-        loop = _Loop(nn.Sequential(subject.encoder, classifier), _loader(like, source, config), config, steps, device)
+        loop = _Loop(nn.Sequential(subject.encoder, classifier), _loader(inputs, source, config), config, steps, device)
         if checkpoint is not None and checkpoint.is_file():
             loop.load(checkpoint)
         loop.run(checkpoint)
@@ -95,10 +105,9 @@ def train_from_scratch(
     return Trained(trained, classifier.cpu().eval(), loop.losses, loop.seconds)
 
 
-def _labelled(source: Source) -> Source:
+def _labelled(source: Source, modality: Modality) -> Source:
     labels = source.labels
-    fix = "put images into one folder per class, or add a label column"
-    require(labels is not None, "from scratch", "labels", "given", "none", fix, error=DataError)
+    require(labels is not None, "from scratch", "labels", "given", "none", modality.labels_fix, error=DataError)
     assert labels is not None
     rows = np.flatnonzero(labels >= 0)
     classes = len(np.unique(labels[rows]))
@@ -106,14 +115,13 @@ def _labelled(source: Source) -> Source:
     return source if len(rows) == len(labels) else take(source, rows)
 
 
-def _loader(spec: EncoderSpec, source: Source, config: PretrainConfig) -> Loader:
-    first = IMAGE.views(config.views, spec.image_size, spec.in_channels)[0]
-    view = dataclasses.replace(first, mean=spec.mean, std=spec.std, **config.view_options)
-    blank = np.zeros((1, spec.image_size, spec.image_size, spec.in_channels), np.uint8)
-    IMAGE.make_views(blank, [view], np.random.default_rng(0))  # compiles what makes views, before any clock runs
+def _loader(inputs: Inputs, source: Source, config: PretrainConfig) -> Loader:
+    view = with_options(inputs.views(config.views)[0], config.view_options)
+    first = read_many(source, np.zeros(1, np.int64))
+    inputs.make_views(first, [view], np.random.default_rng(0))  # compiles what makes views, before any clock runs
     return Loader(
         source,
-        lambda images, rng: IMAGE.make_views(images, [view], rng),
+        lambda items, rng: inputs.make_views(items, [view], rng),
         batch_size=min(config.batch_size, len(source)),
         seed=config.seed,
         threads=config.threads or min(8, cpu_count()),
@@ -164,13 +172,13 @@ class _Loop:
             raise RunError(f"from scratch: the loss must be finite, got {mean} in epoch {epoch + 1}")
         return mean
 
-    def _step(self, images: Any, labels: Tensor) -> Tensor:
+    def _step(self, view: Views, labels: Tensor) -> Tensor:
         factor = warmup_cosine(self.step, total=self.steps, warmup=self.steps // 10)
         for group in self.optimizer.param_groups:
             group["lr"] = LR * factor
-        images, labels = images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+        view, labels = to_device(view, self.device), labels.to(self.device, non_blocking=True)
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
-            logits = self.model(images)
+            logits = self.model(view)
         loss = F.cross_entropy(logits.float(), labels)
         self.optimizer.zero_grad()
         torch.autograd.backward(self.scaler.scale(loss))

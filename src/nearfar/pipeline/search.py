@@ -1,4 +1,4 @@
-"""Searching: by an image file, a folder of images, or the id of an item."""
+"""Searching: by whatever the run's modality opens, or by the id of an item."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nearfar.data import open_images
 from nearfar.data.source import Source
 from nearfar.errors import ConfigError, DataError, require
 from nearfar.files import write_atomic
 from nearfar.indexing import open_index
-from nearfar.modalities import IMAGE
+from nearfar.modalities import Modality, choose
 from nearfar.pipeline.features import Subject, open_subject
-from nearfar.searching import Results, search_ids, search_images
+from nearfar.searching import Results, search_ids, search_source
 
 __all__ = ["search"]
 
@@ -36,10 +35,11 @@ def search(
 
     Args:
         index: an index folder.
-        query: an image file, a folder of images, or the id of an item in the index.
+        query: the id of an item in the index, or what is searched for: an image file, a folder of images, a table of
+            rows, a text, as the run's modality opens it.
         k: how many neighbours.
         encoder: the run that made the embeddings; needed unless the query is an id.
-        images: the images that were indexed, for the sheet.
+        images: the data that were indexed, for the sheet.
         sheet: write a PNG with queries and neighbours as pictures; needs ``images``.
 
     Returns:
@@ -47,41 +47,48 @@ def search(
 
     Raises:
         RunError: when there is no index, or the encoder is not the one that made it.
-        DataError: when the query is neither an image, a folder, nor a known id.
+        DataError: when the query is neither a known id nor anything that can be opened.
     """
     opened = open_index(index)
     if sheet is not None and images is None:
         raise ConfigError("search: images must be given for a sheet, got none; add --images with what was embedded")
+    subject = None if encoder is None else open_subject(encoder, data=query)
+    asked: Source | None = None
     if isinstance(query, str) and query in opened:
         results = search_ids(opened, [query], k)
-        asked_from = images
+    elif subject is None:
+        modality = choose("auto", query)
+        _check_there(query, modality)
+        what = modality.query.partition(",")[0]
+        raise ConfigError(f"search: run must be given for {what}, got none; add --run with what embedded the index")
     else:
-        _check_query(query)
-        if encoder is None:
-            raise ConfigError(
-                "search: run must be given for an image, got none; add --run with what embedded the index"
-            )
-        subject = open_subject(encoder)
-        results = search_images(
-            opened, query, _embedder(subject), k, channels=subject.spec.in_channels, fingerprint=subject.fingerprint
-        )
-        asked_from = query
+        asked = _asked(query, subject)
+        embed = _embedder(subject)
+        results = search_source(opened, asked, embed, k, fingerprint=subject.fingerprint, who=str(query))
     if sheet is not None:
-        _write_sheet(Path(sheet), results, asked_from, images)
+        _write_sheet(Path(sheet), results, asked, images, subject)
     return results
 
 
-def _check_query(query: Any) -> None:
+def _asked(query: Any, subject: Subject) -> Source:
+    try:
+        return subject.modality.open_query(query, subject.inputs)
+    except DataError:
+        _check_there(query, subject.modality)
+        raise
+
+
+def _check_there(query: Any, modality: Modality) -> None:
     if isinstance(query, str | Path) and not Path(query).exists():
-        raise DataError(f"{query}: must be an image file, a folder of images or an id in the index, got none of these")
+        raise DataError(f"{query}: must be {modality.query} or an id in the index, got none of these")
 
 
 def _embedder(subject: Subject) -> Any:
-    view = IMAGE.evaluation_view(subject.spec.image_size, mean=subject.spec.mean, std=subject.spec.std)
+    inputs = subject.inputs
+    view = inputs.evaluation_view()
 
-    def embed(items: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-        views = IMAGE.make_views(list(items), [view], np.random.default_rng(0))
-        assert isinstance(views[0], torch.Tensor)
+    def embed(items: Sequence[Any]) -> NDArray[np.float32]:
+        views = inputs.make_views(list(items), [view], np.random.default_rng(0))
         assert subject.encoder is not None
         with torch.inference_mode():
             h = subject.encoder(views[0])
@@ -91,10 +98,14 @@ def _embedder(subject: Subject) -> Any:
     return embed
 
 
-def _write_sheet(path: Path, results: Results, queries: Any, images: Any) -> None:
+def _write_sheet(path: Path, results: Results, queries: Source | None, images: Any, subject: Subject | None) -> None:
     from nearfar.report import Neighbour, Query, neighbours_sheet
 
-    indexed, asked = open_images(images), open_images(queries)
+    modality = choose("auto", images) if subject is None else subject.modality
+    options = {} if subject is None else subject.inputs.reading("search", {})
+    indexed = modality.open_splits(images, options)[""]
+    inputs = modality.fit(indexed, options) if subject is None else subject.inputs
+    asked = indexed if queries is None else queries
     place, place_asked = _places(indexed), _places(asked)
     for known, names in ((place, [hit.id for hit in results.hits]), (place_asked, list(results.queries))):
         missing = next((name for name in names if name not in known), None)
@@ -104,14 +115,15 @@ def _write_sheet(path: Path, results: Results, queries: Any, images: Any) -> Non
     for name, hits in list(results.by_query())[:20]:
         neighbours = [
             Neighbour(
-                image=indexed.read(place[hit.id]),
+                image=inputs.thumbnail(indexed.read(place[hit.id])),
                 distance=hit.distance,
                 label="" if hit.label is None else str(hit.label),
                 id=hit.id,
             )
             for hit in hits
         ]
-        rows.append(Query(image=asked.read(place_asked[name]), neighbours=neighbours, id=name))
+        shown = inputs.thumbnail(asked.read(place_asked[name]))
+        rows.append(Query(image=shown, neighbours=neighbours, id=name))
     buffer = io.BytesIO()
     neighbours_sheet(rows).save(buffer, format="PNG")
     write_atomic(path, buffer.getvalue())

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from nearfar.errors import ConfigError, require
 
 __all__ = ["PretrainConfig"]
+
+SHORT = ("image_size", "channels")
+"""Input options that are settings of their own."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -16,17 +20,20 @@ class PretrainConfig:
     """Everything that decides what a pretraining run does.
 
     Attributes:
+        modality: what the data are: image, text, audio, table, series, image-text, or of another package. auto looks
+            at files and columns.
+        input_options: how the data are read, such as --input-options.label diagnosis for a table.
         method: how to train; `nearfar methods` lists them.
         method_options: settings of the method, such as --method-options.temperature 0.2.
-        encoder: what to train: small, or any timm model. auto takes small for images of at most 64 pixels, resnet18
-            for larger ones.
+        encoder: what to train; `nearfar encoders` lists them. auto takes what fits the data: for images of at most 64
+            pixels small, for larger ones resnet18; any timm model can be named.
         encoder_options: settings of the encoder, such as --encoder-options.width 64.
         pretrained: start from timm's published weights.
         init: start from the weights in a file or a run folder: ours, torch's, lightly's, solo-learn's, Google's SimCLR.
-        views: how views are made, by name. auto takes what fits the images.
+        views: how views are made, by name. auto takes what fits the data.
         view_options: settings of every view, such as --view-options.hflip 0.
-        image_size: side of the square views in pixels. By default the images' own, but at most 224.
-        channels: channels to convert all images to, 1 or 3. By default the images' own.
+        image_size: of images, the side of the square views in pixels. By default the images' own, but at most 224.
+        channels: of images, the channels to convert all to, 1 or 3. By default the images' own.
         split: the part of DATA to train on. By default train where there are splits, else everything.
         limit: train on that many items only, drawn by the seed and evenly over classes where labels exist.
         epochs: passes over the data.
@@ -55,6 +62,8 @@ class PretrainConfig:
         track: also log to wandb or mlflow.
     """
 
+    modality: str = "auto"
+    input_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     method: str = "simclr"
     method_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     encoder: str = "auto"
@@ -114,6 +123,19 @@ class PretrainConfig:
         require(0 <= self.momentum < 1, "pretrain", "momentum", "in [0, 1)", self.momentum, error=ConfigError)
         one, fix = not (self.pretrained and self.init), "leave one of them out"
         require(one, "pretrain", "pretrained and init", "given one at a time", "both", fix, error=ConfigError)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How the data are read: ``input_options``, and those of images that have flags of their own."""
+        own = {name: getattr(self, name) for name in SHORT if getattr(self, name) is not None}
+        return {**self.input_options, **own}
+
+    def with_reading(self, options: Mapping[str, Any]) -> PretrainConfig:
+        """Return these settings with how the data are read written out."""
+        whole = {**self.input_options, **options}
+        rest = {name: value for name, value in whole.items() if name not in SHORT and value is not None}
+        own = {name: options.get(name, getattr(self, name)) for name in SHORT}
+        return dataclasses.replace(self, input_options=rest, **own)
 
     def _convert(self) -> None:
         given = [field for field in dataclasses.fields(self) if getattr(self, field.name) != _default(field)]

@@ -7,21 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nearfar.config import from_mapping, to_mapping
-from nearfar.data import decode_all
 from nearfar.errors import ConfigError, require
-from nearfar.modalities import IMAGE
+from nearfar.modalities import choose
 from nearfar.pipeline.data import open_training_data
 from nearfar.pipeline.settings import PretrainConfig
 from nearfar.pipeline.sheets import draw_sheet, write_sheet
-from nearfar.pipeline.view_count import check_views
-from nearfar.pipeline.view_settings import (
-    SIDE,
-    check_view_options,
-    decoded_side,
-    first_image,
-    resolve_views,
-    run_views,
-)
+from nearfar.pipeline.view_settings import check_named_views, run_views
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -68,16 +59,14 @@ def show_views(
     if changes:
         config = from_mapping(PretrainConfig, {**to_mapping(config or PretrainConfig()), **changes}, "views")
     config = config or PretrainConfig()
-    if config.views != "auto":
-        check_views(config.method, config.views, IMAGE.views(config.views, SIDE, 3))
-    source = open_training_data(data, split=config.split, channels=config.channels)
-    config = resolve_views(config, first_image(source, who="views"))
-    config = dataclasses.replace(config, view_options=check_view_options(config.views, config.view_options))
-    assert config.image_size is not None
-    assert config.channels is not None
-    views = run_views(config, config.image_size, config.channels)
-    decoded = decode_all(source, side=decoded_side(config.image_size), cache="off")
-    sheet = draw_sheet(decoded, views, seed=config.seed, rows=count, who="views")
+    modality = choose(config.modality, data)
+    config = check_named_views(modality, config)
+    options = modality.check_options(config.reading)
+    source = open_training_data(modality, data, options, split=config.split)
+    inputs = modality.fit(source, options)
+    config = dataclasses.replace(config, views=inputs.default_views if config.views == "auto" else config.views)
+    views = run_views(check_named_views(modality, config), inputs)
+    sheet = draw_sheet(inputs, inputs.keep(source, cache="off"), views, seed=config.seed, rows=count, who="views")
     if path is not None:
         write_sheet(path, sheet)
     return sheet

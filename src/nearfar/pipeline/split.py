@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from nearfar.data import Source, hold_out, open_splits
+from nearfar.data import Source, hold_out
 from nearfar.errors import DataError, nearest
+from nearfar.modalities import Modality
 from nearfar.pipeline.data import limit_source
 
 __all__ = ["HELD_OUT", "training_and_test"]
@@ -15,9 +17,10 @@ HELD_OUT = 0.2
 
 
 def training_and_test(
+    modality: Modality,
     data: Any,
+    options: Mapping[str, Any],
     *,
-    channels: int | None,
     train: str | None = None,
     test: str | None = None,
     limit: int | None = None,
@@ -25,9 +28,12 @@ def training_and_test(
 ) -> tuple[Source, Source]:
     """Open ``train`` and ``test`` (or ``val``); where there are none, hold out a fifth, evenly over the classes.
 
+    Items of one group, such as a patient's, are held out together.
+
     Args:
-        data: as for `nearfar.data.open_splits`.
-        channels: to convert the items to.
+        modality: what the data are.
+        data: as for its `open_splits`.
+        options: its settings of reading.
         train: the split to learn from, in place of the usual one.
         test: the split to score.
         limit: learn from that many items only, evenly over the classes.
@@ -36,7 +42,7 @@ def training_and_test(
     Raises:
         DataError: when there is no split of a name that was given.
     """
-    parts = open_splits(data, channels=channels)
+    parts = modality.open_splits(data, options)
     for name in (train, test):
         if name is not None and name not in parts:
             raise DataError(f"{data}: has no split {name!r}; {nearest(name, [key for key in parts if key])}")

@@ -19,14 +19,14 @@ def check_views(method: str, name: str, views: Sequence[Any]) -> None:
         ConfigError: the method wants other views.
     """
     info = METHODS.get(method).info
-    sizes = sorted({view.size for view in views})
+    sizes = sorted({getattr(view, "size", 0) for view in views})
     fix = "take views of one size, such as --views simclr, or a multi-crop method such as swav"
     fits = len(sizes) == 1 or info.mixed_sizes
     require(fits, f"method {method}", f"views {name}", "of one size", f"sizes {sizes}", fix, error=ConfigError)
     most = info.most_views
     kinds = len(set(views))
     fits = most is None or kinds <= max(most, 1) or len(views) <= most
-    must, fix = f"{info.views} a picture", f"take another of the views than {name}"
+    must, fix = f"{info.views} an item", f"take another of the views than {name}"
     require(fits, f"method {method}", "number of views", must, len(views), fix, error=ConfigError)
 
 

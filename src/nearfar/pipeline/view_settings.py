@@ -7,68 +7,50 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nearfar.config import check
-from nearfar.data import Source
-from nearfar.errors import ConfigError, DataError, nearest
+from nearfar.errors import ConfigError, nearest
 from nearfar.methods import METHODS
-from nearfar.modalities import IMAGE
+from nearfar.modalities import Inputs, Modality
 from nearfar.pipeline.settings import PretrainConfig
-from nearfar.pipeline.view_count import fit_views
+from nearfar.pipeline.view_count import check_views, fit_views
 
-__all__ = ["SIDE", "check_view_options", "decoded_side", "first_image", "resolve_views", "run_views"]
-
-SIDE = 224
-"""The longest side of images by default, in pixels."""
-
-_LOOKED_AT = 100
+__all__ = ["check_named_views", "check_view_options", "run_views"]
 
 
-def check_view_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def check_view_options(modality: Modality, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings of the views of that name, converted to their types.
 
     Raises:
         ConfigError: on an unknown setting or a value of the wrong type.
     """
-    view, who = IMAGE.views(name, SIDE, 3)[0], f"views {name}"
-    hints = typing.get_type_hints(type(view))
-    known = {field.name for field in dataclasses.fields(view)} - {"size", "mean", "std"}
+    views, who = modality.views(name), f"views {name}"
+    hints = {key: hint for view in reversed(views) for key, hint in typing.get_type_hints(type(view)).items()}
+    known = {field.name for view in views for field in dataclasses.fields(view)} - modality.fixed
     for key in options:
         if key not in known:
             raise ConfigError(f"{who}: unknown setting {key!r}; {nearest(key, known)}")
     return {key: check(who, key, hints[key], value) for key, value in options.items()}
 
 
-def first_image(source: Source, *, who: str = "pretrain") -> NDArray[Any]:
-    """Return the first readable image, which size and channels follow when no setting gives them.
+def check_named_views(modality: Modality, config: PretrainConfig) -> PretrainConfig:
+    """Refuse views that the method cannot take, and return the view options converted to their types."""
+    if config.views == "auto":
+        return config
+    options = check_view_options(modality, config.views, config.view_options)
+    check_views(config.method, config.views, modality.views(config.views))
+    return dataclasses.replace(config, view_options=options)
 
-    Raises:
-        DataError: when none of the first 100 can be read.
+
+def run_views(config: PretrainConfig, inputs: Inputs) -> tuple[Any, ...]:
+    """Return the views that the method gets, with the settings of the run.
+
+    A setting goes to the views that have it: a table's clean view has no share to corrupt.
     """
-    reason = ""
-    for index in range(min(_LOOKED_AT, len(source))):
-        try:
-            return np.asarray(source.read(index))
-        except DataError as error:
-            reason = reason or str(error)
-    raise DataError(f"{who}: one of the first 100 images must be readable, got none; the first: {reason}")
+    views = fit_views(METHODS.get(config.method).info, inputs.views(config.views))
+    return tuple(with_options(view, config.view_options) for view in views)
 
 
-def resolve_views(config: PretrainConfig, image: NDArray[Any]) -> PretrainConfig:
-    """Replace size, channels and views that were left open by what fits an image of the data."""
-    size, channels = config.image_size or min(SIDE, *image.shape[:2]), config.channels or image.shape[2]
-    views = IMAGE.default_views(size, channels) if config.views == "auto" else config.views
-    return dataclasses.replace(config, image_size=size, channels=channels, views=views)
-
-
-def run_views(config: PretrainConfig, size: int, channels: int, **normalisation: Any) -> tuple[Any, ...]:
-    """Return the views that the method gets, with the settings of the run and ``mean`` and ``std``."""
-    views = fit_views(METHODS.get(config.method).info, IMAGE.views(config.views, size, channels))
-    return tuple(dataclasses.replace(view, **normalisation, **config.view_options) for view in views)
-
-
-def decoded_side(size: int) -> int:
-    """Return the shorter side that images are decoded to for views of ``size`` pixels: 256 for 224."""
-    return max(size, round(size / 0.875))
+def with_options(view: Any, options: Mapping[str, Any]) -> Any:
+    """Return a view's description with the settings that it has."""
+    names = {field.name for field in dataclasses.fields(view)}
+    return dataclasses.replace(view, **{key: value for key, value in options.items() if key in names})

@@ -5,7 +5,16 @@ package may import ``nearfar.indexing``, ``nearfar.data`` and rich; never lightn
 training.
 """
 
-from nearfar.searching.query import Embed, check_fingerprint, search_ids, search_images, search_vectors
+from nearfar.searching.query import Embed, check_fingerprint, search_ids, search_images, search_source, search_vectors
 from nearfar.searching.results import Hit, Results
 
-__all__ = ["Embed", "Hit", "Results", "check_fingerprint", "search_ids", "search_images", "search_vectors"]
+__all__ = [
+    "Embed",
+    "Hit",
+    "Results",
+    "check_fingerprint",
+    "search_ids",
+    "search_images",
+    "search_source",
+    "search_vectors",
+]

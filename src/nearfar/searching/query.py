@@ -8,11 +8,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nearfar.data.source import Source
 from nearfar.errors import DataError, RunError, require
 from nearfar.indexing import Index, Neighbours
 from nearfar.searching.results import Results
 
-__all__ = ["Embed", "check_fingerprint", "search_ids", "search_images", "search_vectors"]
+__all__ = ["Embed", "check_fingerprint", "search_ids", "search_images", "search_source", "search_vectors"]
 
 Embed: TypeAlias = Callable[[Sequence[Any]], ArrayLike]
 """Items as their source reads them (images: (H, W, C) arrays) to vectors (N, D)."""
@@ -117,10 +118,32 @@ def search_images(
         DataError: when there is no image that can be read.
         RunError: when the encoder is another than that of the index.
     """
-    from nearfar.data import ItemError, open_images
+    from nearfar.data import open_images
 
     check_fingerprint(index, fingerprint)
-    source = open_images(data, channels=channels)
+    return search_source(index, open_images(data, channels=channels), embed, k, fingerprint=fingerprint, who=str(data))
+
+
+def search_source(
+    index: Index, source: Source, embed: Embed, k: int = 10, *, fingerprint: str | None = None, who: str = "search"
+) -> Results:
+    """Find the k nearest of every item of a source; those that cannot be read are named in ``Results.skipped``.
+
+    Args:
+        index: an opened index.
+        source: the queries, of any modality.
+        embed: the encoder of the index, from what the source reads to vectors.
+        k: how many neighbours each.
+        fingerprint: the encoder's.
+        who: what the queries are called in errors.
+
+    Raises:
+        DataError: when there is no item that can be read.
+        RunError: when the encoder is another than that of the index.
+    """
+    from nearfar.data import ItemError
+
+    check_fingerprint(index, fingerprint)
     names, skipped, vectors = [], [], []
     for start in range(0, len(source), BATCH):
         items = []
@@ -134,7 +157,7 @@ def search_images(
         if items:
             vectors.append(_embedded(embed, items))
     if not names:
-        raise DataError(f"{data}: holds no image that can be read; the first, {skipped[0][0]}, because {skipped[0][1]}")
+        raise DataError(f"{who}: holds no item that can be read; the first, {skipped[0][0]}, because {skipped[0][1]}")
     return Results.of(index.metric, names, index.search(np.concatenate(vectors), k), skipped)
 
 

@@ -6,8 +6,9 @@
     RUN/environment.json      versions, machine, threads
     RUN/metrics.jsonl         one row a logged step, one row an epoch
     RUN/tensorboard/          the same for TensorBoard
+    RUN/inputs/               what is known about the items from the training rows: inputs.json, and a modality's files
     RUN/views.png             what the method saw
-    RUN/skipped.csv           files that could not be read, and why
+    RUN/skipped.csv           items that could not be read, and why
     RUN/checkpoints/          last.ckpt, from which --resume goes on
     RUN/encoder.safetensors   the encoder, with encoder.json; written at the end
 """
@@ -33,7 +34,7 @@ FORMAT = 1
 
 _PASSING = re.compile(r"\..+\.\d+\.tmp")
 _OURS = re.compile(
-    r"config\.yaml|environment\.json|metrics\.jsonl|tensorboard|views\.png|skipped\.csv|checkpoints"
+    r"config\.yaml|environment\.json|metrics\.jsonl|tensorboard|inputs|views\.png|skipped\.csv|checkpoints"
     r"|encoder\.(safetensors|json)|evaluation(-\w+)?\.json|wandb"
 )
 

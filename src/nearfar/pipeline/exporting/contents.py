@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from nearfar._version import __version__
 from nearfar.config import load_yaml, to_mapping
 from nearfar.encoders import EncoderSpec, load_encoder
-from nearfar.errors import ConfigError, InputError
+from nearfar.errors import ConfigError, InputError, require
 from nearfar.evaluation import Report
-from nearfar.modalities import IMAGE
+from nearfar.modalities import MODALITIES, Inputs, inputs_of
 from nearfar.progress import say
 
 __all__ = ["Contents", "read_run"]
@@ -33,6 +33,7 @@ class Contents:
         config: the run's settings; empty when the folder has none.
         environment: versions and machine; empty when the folder has none.
         reports: the evaluations in the folder, by the name of their file.
+        inputs: what is known about the items.
     """
 
     name: str
@@ -42,33 +43,45 @@ class Contents:
     config: Mapping[str, Any]
     environment: Mapping[str, Any]
     reports: Mapping[str, Report]
+    inputs: Inputs
 
     def preprocessing(self) -> dict[str, Any]:
-        """Return how a picture becomes an input: nothing of it is part of the encoder or of any exported graph."""
-        spec = self.spec
-        view = IMAGE.evaluation_view(spec.image_size, mean=spec.mean, std=spec.std)
-        return {
-            "channels": spec.in_channels,
-            "value_range": [0.0, 1.0],
-            "resize_shorter_side": max(spec.image_size, round(spec.image_size / view.proportion)),
-            "interpolation": f"{view.interpolation}, antialiased",
-            "center_crop": spec.image_size,
-            "mean": _per_channel(spec.mean, spec.in_channels),
-            "std": _per_channel(spec.std, spec.in_channels),
-            "included_in_the_model": False,
-        }
+        """Return how an item becomes an input: nothing of it is part of the encoder or of any exported graph."""
+        return self.inputs.preprocessing()
+
+    def example(self, count: int) -> Tensor:
+        """Return made-up rows as the encoder takes them.
+
+        Raises:
+            ConfigError: when they are no single tensor.
+        """
+        found = self.inputs.example(count)
+        fix = "take safetensors"
+        require(isinstance(found, Tensor), "export", "the encoder's input", "one tensor", "several", fix,
+                error=ConfigError)  # fmt: skip
+        assert isinstance(found, Tensor)
+        return found
+
+    def _input(self) -> dict[str, Any]:
+        name = MODALITIES.get(self.spec.modality).items
+        try:
+            made = self.inputs.example(1)
+        except ConfigError:
+            return {"name": name}
+        if isinstance(made, Tensor):
+            return {"name": name, "shape": ["batch", *made.shape[1:]], "dtype": str(made.dtype).removeprefix("torch.")}
+        return {"name": name, "parts": {key: ["batch", *part.shape[1:]] for key, part in made.items()}}
 
     def description(self) -> dict[str, Any]:
         """Return plain values that say what the weights are, what goes in and what comes out."""
         spec = self.spec
-        side = spec.image_size
         return {
             "nearfar": __version__,
             "fingerprint": self.card.get("fingerprint"),
             "method": self.card.get("method"),
             "epochs": self.card.get("epochs"),
             "encoder": to_mapping(spec),
-            "input": {"name": "images", "shape": ["batch", spec.in_channels, side, side], "dtype": "float32"},
+            "input": self._input(),
             "output": {"name": "embedding", "shape": ["batch", spec.dim], "dtype": "float32"},
             "preprocessing": self.preprocessing(),
         }
@@ -93,11 +106,8 @@ def read_run(folder: Path, module: nn.Module | None = None) -> Contents:
         config=_config(folder / "config.yaml"),
         environment=_json(folder / "environment.json"),
         reports=_reports(folder),
+        inputs=inputs_of(spec, folder),
     )
-
-
-def _per_channel(values: tuple[float, ...], channels: int) -> list[float]:
-    return list(values * channels) if len(values) == 1 else list(values)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def _traced(contents: Contents) -> torch.export.ExportedProgram:
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            return torch.export.export(contents.encoder, (_pictures(contents, 2),), dynamic_shapes=({0: batch},))
+            return torch.export.export(contents.encoder, (contents.example(2),), dynamic_shapes=({0: batch},))
     except Exception as error:  # tracing somebody's module can fail in any way
         raise RunError(_refusal("torch.export", error)) from error
 
@@ -90,20 +90,13 @@ def _session(content: bytes) -> Callable[[Tensor], Tensor]:
 
 def _compare(contents: Contents, run: Callable[[Tensor], Tensor], form: str) -> None:
     for count in (1, 3):
-        x = _pictures(contents, count)
+        x = contents.example(count)
         with torch.no_grad():
             expected, got = contents.encoder(x), run(x)
         error = float((got - expected).abs().max() / expected.abs().max().clamp(min=1.0))
         must, fix = f"the encoder's to {TOLERANCE}", "take another format"
         require(error <= TOLERANCE, f"export --format {form}", "numbers of the graph", must, f"off by {error:.2g}", fix,
                 error=RunError)  # fmt: skip
-
-
-def _pictures(contents: Contents, count: int) -> Tensor:
-    """Return noise with the spread of normalised pictures, from a generator of its own."""
-    spec = contents.spec
-    generator = torch.Generator().manual_seed(count)
-    return torch.randn(count, spec.in_channels, spec.image_size, spec.image_size, generator=generator)
 
 
 def _refusal(form: str, error: Exception) -> str:

@@ -1,0 +1,68 @@
+"""A tiny labelled data set of every modality, made in the test: two classes that any encoder tells apart.
+
+Each function writes its data into a folder and returns a `Sample`; a new modality needs one function and one entry.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.samples import write_folder
+
+__all__ = ["SAMPLES", "Sample"]
+
+COUNT = 48
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Data to train on and settings that make it quick.
+
+    Attributes:
+        data: what `nearfar.pretrain` is given.
+        query: what is searched for by content.
+        settings: of the encoder and the views.
+        modality: that ``auto`` must find.
+    """
+
+    data: Any
+    query: Any
+    modality: str
+    settings: dict[str, Any]
+
+
+def image(folder: Path) -> Sample:
+    """48 pictures of 8 pixels in folders of four classes."""
+    data = write_folder(folder / "pictures", COUNT)
+    query = next((data / "class0").iterdir())
+    return Sample(data, query, "image", {"encoder": "small", "encoder_options": {"width": 4}})
+
+
+def table(folder: Path) -> Sample:
+    """48 rows of five numbers and a category, with gaps; patients of two rows."""
+    rng = np.random.default_rng(0)
+    path = folder / "table.csv"
+    rows = []
+    for row in range(COUNT):
+        label = row // 2 % 2
+        numbers = [f"{value:.3f}" for value in rng.normal(2.0 * label, 0.5, 5)]
+        if row % 7 == 0:
+            numbers[2] = ""
+        rows.append([*numbers, "ab"[int(rng.random() < 0.2 + 0.6 * label)], f"p{row // 2}", "well" if label else "ill"])
+    header = ["a", "b", "c", "d", "e", "kind", "patient", "diagnosis"]
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    query = folder / "query.csv"
+    with query.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows[:2]])
+    return Sample(path, query, "table", {"encoder": "table-mlp", "encoder_options": {"width": 16, "depth": 2}})
+
+
+SAMPLES: dict[str, Callable[[Path], Sample]] = {"image": image, "table": table}
+"""By modality."""
