@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nearfar.data.source import Source
 from nearfar.errors import DataError, RunError, require
 from nearfar.indexing import Index, Neighbours
 from nearfar.searching.results import Results
+
+if TYPE_CHECKING:
+    from nearfar.data.source import Source
 
 __all__ = ["Embed", "check_fingerprint", "search_ids", "search_images", "search_source", "search_vectors"]
 
