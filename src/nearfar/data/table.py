@@ -95,7 +95,8 @@ class TableSource:
 
     def read(self, index: int) -> NDArray[np.float64]:
         """Return one row, (F,) float64."""
-        return self.values[index]
+        row: NDArray[np.float64] = self.values[index]
+        return row
 
     def read_many(self, indices: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return (M, F) rows."""
@@ -206,11 +207,9 @@ def infer_roles(columns: Columns, given: Mapping[str, str] | None = None) -> tup
         roles[found] = role
         facts.append(f"column {found!r} is the {role}")
     for name, values in columns.items():
-        role = (given or {}).get(name) or roles.get(name)
-        if role is None:
-            role, fact = _infer(name, values)
-            facts += [fact] if fact else []
-        roles[name] = role
+        known = (given or {}).get(name) or roles.get(name)
+        roles[name], fact = (known, "") if known is not None else _infer(name, values)
+        facts += [fact] if fact else []
     _leave_out_twins(columns, roles, given or {}, facts)
     return {name: roles[name] for name in columns}, facts
 
