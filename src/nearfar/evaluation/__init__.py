@@ -8,6 +8,13 @@ This package may import numpy, scikit-learn (inside functions) and rich, and not
 no encoder, no run and no index, and needs no torch.
 """
 
+from nearfar.evaluation.calibration import (
+    Reliability,
+    expected_calibration_error,
+    fit_temperature,
+    reliability,
+    softmax,
+)
 from nearfar.evaluation.fewshot import FewShot, draw_labels
 from nearfar.evaluation.geometry import (
     Geometry,
@@ -20,6 +27,7 @@ from nearfar.evaluation.geometry import (
 from nearfar.evaluation.intervals import bootstrap_mean, wilson
 from nearfar.evaluation.knn import KNN, knn_predict
 from nearfar.evaluation.linear import Linear, fit_linear
+from nearfar.evaluation.propagation import label_propagation
 from nearfar.evaluation.protocol import Labelled, Protocol, Score, encode_labels
 from nearfar.evaluation.record import PROTOCOLS, Report, Result, comparison, evaluate
 from nearfar.evaluation.retrieval import Retrieval, retrieval_values
@@ -33,6 +41,7 @@ __all__ = [
     "Labelled",
     "Linear",
     "Protocol",
+    "Reliability",
     "Report",
     "Result",
     "Retrieval",
@@ -47,12 +56,17 @@ __all__ = [
     "encode_labels",
     "equal_error_rate",
     "evaluate",
+    "expected_calibration_error",
     "feature_std",
     "fit_linear",
+    "fit_temperature",
     "knn_predict",
+    "label_propagation",
+    "reliability",
     "retrieval_values",
     "roc_auc",
     "roc_points",
+    "softmax",
     "uniformity",
     "wilson",
 ]
