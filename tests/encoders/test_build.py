@@ -82,7 +82,10 @@ def test_an_encoder_returns_float32_under_autocast() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: build("resnet81"), "encoder: must be small or a timm model, got 'resnet81'; did you mean 'resnet"),
+        (
+            lambda: build("resnet81"),
+            "encoder: must be small, simclr_resnet or a timm model, got 'resnet81'; did you mean 'resnet",
+        ),
         (lambda: check_name("smal"), "did you mean 'small'?"),
         (lambda: build("small", options={"witdh": 3}), "encoder small: unknown setting 'witdh'; did you mean 'width'?"),
         (lambda: build("small", options={"width": "x"}), "encoder small: width must be a valid integer"),
@@ -99,6 +102,7 @@ def test_a_wrong_encoder_is_one_sentence(call: object, message: str) -> None:
 
 def test_names_are_ours_then_timms() -> None:
     assert names()[0] == "small"
+    assert names("r152_*") == ["r152_1x_sk0", "r152_1x_sk1", "r152_2x_sk0", "r152_2x_sk1", "r152_3x_sk1"]
     assert "resnet18" in names("resnet1*")
     assert names("sm*")[0] == "small"
 

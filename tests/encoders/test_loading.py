@@ -371,13 +371,6 @@ def test_googles_resnet18_leaves_a_projection_over(tmp_path: Path) -> None:
         assert torch.equal(encoder.model.get_submodule(name).weight, model.get_submodule(name).weight), name
 
 
-def test_selective_kernels_are_refused(tmp_path: Path) -> None:
-    variables = google(ResNet(Bottleneck, [1, 1, 1, 1]))
-    variables["base_model/conv2d_99/kernel"] = np.ones((1, 1, 4, 4))  # the mixing convolution has no BatchNorm
-    np.savez(tmp_path / "sk1.npz", **variables)
-    refuse(tmp_path / "sk1.npz", r"variables must be those of a plain ResNet, got 18 convolutions and 17 BatchNorms")
-
-
 def test_a_checkpoint_that_is_no_resnet_is_refused(tmp_path: Path) -> None:
     variables = google(ResNet(Bottleneck, [1, 1, 1, 1]))
     variables["base_model/conv2d_3/kernel"] = np.ones((5, 5, 64, 64))

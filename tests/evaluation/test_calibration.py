@@ -38,7 +38,7 @@ def test_error_agrees_with_the_slow_loop(bins):
 def test_a_diagram_by_hand():
     p = np.array([[1.0, 0.0], [1.0, 0.0], [0.6, 0.4], [0.4, 0.6], [0.5, 0.5]])
     found = reliability(p, np.array([0, 1, 0, 1, 1]), bins=2)
-    assert found.count.tolist() == [1, 4]  # 0.5 belongs to (0, 0.5]
+    assert found.counts.tolist() == [1, 4]  # 0.5 belongs to (0, 0.5]
     assert found.confidence.tolist() == pytest.approx([0.5, (1 + 1 + 0.6 + 0.6) / 4])
     assert found.accuracy.tolist() == [0.0, 0.75]  # of equal probabilities the lower class is the prediction
     assert found.edges.tolist() == [0.0, 0.5, 1.0]

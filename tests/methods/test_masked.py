@@ -562,7 +562,7 @@ def test_a_teacher_may_end_in_a_wider_layer_than_its_map() -> None:
 def test_teachers_that_cannot_be_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"teacher\.dim must be an integer, got None; set teacher\.dim"):
         Distill(Flat(6), teacher=nn.Identity())
-    with pytest.raises(ConfigError, match="encoder: must be small or a timm model"):
+    with pytest.raises(ConfigError, match="encoder: must be small, simclr_resnet or a timm model"):
         Distill(Flat(6), teacher="resnet_of_nobody", pretrained=False)
     with pytest.raises(ConfigError, match="teacher must be one with published weights, got 'small'"):
         Distill(Flat(6), teacher="small")

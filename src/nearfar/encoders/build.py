@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from torch import nn
@@ -18,7 +18,13 @@ from nearfar.registry import Registry
 
 __all__ = ["ENCODERS", "EncoderSpec", "build", "modality_of", "names", "rebuild"]
 
-ENCODERS: Registry[type[Encoder]] = Registry(
+SIMCLR_RESNETS = (
+    "r50_1x_sk0", "r50_1x_sk1", "r50_2x_sk0", "r50_2x_sk1", "r50_4x_sk0", "r101_1x_sk0", "r101_1x_sk1", "r101_2x_sk0",
+    "r101_2x_sk1", "r152_1x_sk0", "r152_1x_sk1", "r152_2x_sk0", "r152_2x_sk1", "r152_3x_sk1",
+)  # fmt: skip
+"""SimCLR's ResNets by Google's names: depth, width, and whether with selective kernels."""
+
+ENCODERS: Registry[Callable[..., Encoder]] = Registry(
     "encoder",
     group="nearfar.encoders",
     builtin={
@@ -26,6 +32,8 @@ ENCODERS: Registry[type[Encoder]] = Registry(
         "table-mlp": "nearfar.encoders.table:TableMLP",
         "table-resnet": "nearfar.encoders.table:TableResNet",
         "table-transformer": "nearfar.encoders.table:TableTransformer",
+        "simclr_resnet": "nearfar.encoders.simclr_resnet:SimCLRResNet",
+        **{name: f"nearfar.encoders.simclr_resnet:{name}" for name in SIMCLR_RESNETS},
     },
 )
 """Encoders of our own and of other packages; every timm model can be named as well."""
@@ -118,7 +126,7 @@ def build(
         defaults = {key: setting.default for key, setting in settings(factory).items() if key not in _GIVEN}
         options = {**defaults, **checked}  # written out, so that a later default changes no saved encoder
         encoder = factory(in_channels=in_channels, image_size=image_size, **options)
-        stem = "small" if factory is SmallConvNet else stem
+        stem = "small" if factory is SmallConvNet or getattr(encoder, "stem", "") == "small" else stem
     else:
         check_name(name)
         encoder = _timm_models().TimmEncoder(
@@ -161,7 +169,8 @@ def check_name(name: str) -> None:
     ours = name in ENCODERS and modality_of(name) == "image"
     if not ours and not _timm_models().known(name):
         known = [*_of_images(), *_timm_models().names("")]
-        must = f"{', '.join(_of_images())} or a timm model"
+        ours_too = ", ".join(n for n in _of_images() if n not in SIMCLR_RESNETS)
+        must = f"{ours_too} or a timm model"
         raise ConfigError(f"encoder: must be {must}, got {name!r}; {nearest(name, known)}")
 
 

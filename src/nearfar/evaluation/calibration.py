@@ -33,13 +33,13 @@ class Reliability(NamedTuple):
         edges: (bins + 1,) float64; bin m holds the confidences in (edges[m], edges[m + 1]].
         confidence: (bins,) float64, the mean confidence of the bin; NaN where it is empty.
         accuracy: (bins,) float64, the share of right predictions; NaN where it is empty.
-        count: (bins,) int64, the rows in the bin.
+        counts: (bins,) int64, the rows in the bin.
     """
 
     edges: Doubles
     confidence: Doubles
     accuracy: Doubles
-    count: Labels
+    counts: Labels
 
 
 def reliability(probabilities: NDArray[np.floating[Any]], labels: Labels, bins: int = 15) -> Reliability:
@@ -85,9 +85,9 @@ def expected_calibration_error(probabilities: NDArray[np.floating[Any]], labels:
         InputError: as `reliability`.
     """
     found = reliability(probabilities, labels, bins)
-    full = found.count > 0
+    full = found.counts > 0
     gaps = np.abs(found.accuracy[full] - found.confidence[full])
-    return float((found.count[full] * gaps).sum() / found.count.sum())
+    return float((found.counts[full] * gaps).sum() / found.counts.sum())
 
 
 def fit_temperature(logits: NDArray[np.floating[Any]], labels: Labels) -> float:
