@@ -17,7 +17,6 @@ Padding follows TensorFlow (max-pool and mean pool pad behind, not around), so G
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -145,7 +144,7 @@ class SelectiveKernels(nn.Module):
         pooled = (first + second).mean(dim=(2, 3), keepdim=True)
         one, two = self.select(F.relu(self.reduce_bn(self.reduce(pooled)))).chunk(2, dim=1)
         share = torch.sigmoid(one - two)  # the softmax over two
-        return cast(Tensor, second + share * (first - second))
+        return second + share * (first - second)
 
 
 class _Bottleneck(nn.Module):
