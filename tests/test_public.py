@@ -16,7 +16,7 @@ from nearfar.cli.app import VERBS, app
 
 PUBLIC = [
     "NearfarError", "PretrainConfig", "__version__", "compare", "demo", "embed", "evaluate", "export", "index",
-    "load_encoder", "load_weights", "open_images", "pretrain", "search", "show_views",
+    "load_encoder", "load_weights", "open_images", "pretrain", "search", "serve", "show_views",
 ]  # fmt: skip
 
 ROOT = Path(__file__).parents[1]
@@ -82,7 +82,9 @@ def test_every_verb_and_every_flag_is_described(verb: str) -> None:
     assert shown or verb == "methods"
 
 
-@pytest.mark.parametrize("verb", ["compare", "demo", "embed", "evaluate", "export", "index", "pretrain", "search"])
+@pytest.mark.parametrize(
+    "verb", ["compare", "demo", "embed", "evaluate", "export", "index", "pretrain", "search", "serve"]
+)
 def test_every_verb_is_a_function_as_well(verb: str) -> None:
     function = getattr(nearfar, verb)
     assert function.__doc__
@@ -102,6 +104,7 @@ def test_the_import_contracts_cover_every_package() -> None:
         "nearfar.demonstration",
         "nearfar.recipes",
         "nearfar.pipeline",
+        "nearfar.serving",
         "nearfar.training",
     }
     assert set(lightning["source_modules"]) == top - may

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nearfar.pipeline.search import search
     from nearfar.pipeline.settings import PretrainConfig
     from nearfar.pipeline.show_views import show_views
+    from nearfar.serving.serve import serve
 
 _LAZY = {
     "PretrainConfig": "nearfar.pipeline.settings",
@@ -45,6 +46,7 @@ _LAZY = {
     "open_images": "nearfar.data",
     "pretrain": "nearfar.pipeline.pretrain",
     "search": "nearfar.pipeline.search",
+    "serve": "nearfar.serving.serve",
     "show_views": "nearfar.pipeline.show_views",
 }
 
@@ -63,6 +65,7 @@ __all__ = [
     "open_images",
     "pretrain",
     "search",
+    "serve",
     "show_views",
 ]
 

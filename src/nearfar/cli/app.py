@@ -17,7 +17,8 @@ from nearfar.progress import stderr
 __all__ = ["main"]
 
 VERBS = (
-    "demo", "views", "pretrain", "evaluate", "compare", "embed", "index", "search", "export", "methods", "encoders",
+    "demo", "views", "pretrain", "evaluate", "compare", "embed", "index", "search", "serve", "export",
+    "methods", "encoders",
 )  # fmt: skip
 
 flags: list[str] = []

@@ -12,10 +12,14 @@ from nearfar.errors import DataError, RunError, require
 from nearfar.indexing import Index, Neighbours
 from nearfar.searching.results import Results
 
+<<<<<<< HEAD
 if TYPE_CHECKING:
     from nearfar.data.source import Source
 
 __all__ = ["Embed", "check_fingerprint", "search_ids", "search_images", "search_source", "search_vectors"]
+=======
+__all__ = ["Embed", "check_fingerprint", "search_ids", "search_images", "search_vectors", "without_itself"]
+>>>>>>> ffd6c5a (nearfar serve: an index over HTTP, with batches, limits, a journal of writes and a page of its own)
 
 Embed: TypeAlias = Callable[[Sequence[Any]], ArrayLike]
 """Items as their source reads them (images: (H, W, C) arrays) to vectors (N, D)."""
@@ -79,15 +83,25 @@ def search_ids(index: Index, ids: Sequence[str], k: int = 10) -> Results:
     require(k >= 1, "search", "k", ">= 1", k)
     require(len(set(ids)) == len(ids), "search", "ids", "all different", "one of them twice")
     found = index.search(index.get(ids).vectors, k + 1)
+    return Results.of(index.metric, ids, without_itself(found, ids, k))
+
+
+def without_itself(found: Neighbours, ids: Sequence[str], k: int) -> Neighbours:
+    """Return the k nearest of items that the index holds, each without itself.
+
+    Args:
+        found: the k + 1 nearest of each.
+        ids: the items.
+        k: how many.
+    """
     others = [_without(found, row, name, k) for row, name in enumerate(ids)]
     width = len(others[0]) if others else 0
     columns = np.array(others, dtype=np.int64).reshape(len(others), width)
-    kept = Neighbours(
+    return Neighbours(
         np.take_along_axis(found.distances, columns, axis=1),
         [[found.ids[row][column] for column in picked] for row, picked in enumerate(others)],
         [[found.labels[row][column] for column in picked] for row, picked in enumerate(others)],
     )
-    return Results.of(index.metric, ids, kept)
 
 
 def _without(found: Neighbours, row: int, name: str, k: int) -> list[int]:
