@@ -15,8 +15,8 @@ import nearfar
 from nearfar.cli.app import VERBS, app
 
 PUBLIC = [
-    "NearfarError", "PretrainConfig", "__version__", "compare", "demo", "embed", "evaluate", "export", "index",
-    "load_encoder", "load_weights", "open_images", "pretrain", "search", "serve", "show_views",
+    "NearfarError", "PretrainConfig", "__version__", "compare", "demo", "embed", "evaluate", "explore", "export",
+    "index", "load_encoder", "load_weights", "open_images", "pretrain", "search", "serve", "show_views",
 ]  # fmt: skip
 
 ROOT = Path(__file__).parents[1]
@@ -83,7 +83,7 @@ def test_every_verb_and_every_flag_is_described(verb: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["compare", "demo", "embed", "evaluate", "export", "index", "pretrain", "search", "serve"]
+    "verb", ["compare", "demo", "embed", "evaluate", "explore", "export", "index", "pretrain", "search", "serve"]
 )
 def test_every_verb_is_a_function_as_well(verb: str) -> None:
     function = getattr(nearfar, verb)
@@ -102,6 +102,7 @@ def test_the_import_contracts_cover_every_package() -> None:
         "nearfar.cli",
         "nearfar.comparing",
         "nearfar.demonstration",
+        "nearfar.exploring",
         "nearfar.recipes",
         "nearfar.pipeline",
         "nearfar.serving",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nearfar.data import open_images
     from nearfar.demonstration import demo
     from nearfar.encoders import load_encoder, load_weights
+    from nearfar.exploring.explore import explore
     from nearfar.pipeline.embed import embed
     from nearfar.pipeline.evaluate import evaluate
     from nearfar.pipeline.export import export
@@ -39,6 +40,7 @@ _LAZY = {
     "demo": "nearfar.demonstration",
     "embed": "nearfar.pipeline.embed",
     "evaluate": "nearfar.pipeline.evaluate",
+    "explore": "nearfar.exploring.explore",
     "export": "nearfar.pipeline.export",
     "index": "nearfar.pipeline.index",
     "load_encoder": "nearfar.encoders",
@@ -58,6 +60,7 @@ __all__ = [
     "demo",
     "embed",
     "evaluate",
+    "explore",
     "export",
     "index",
     "load_encoder",

@@ -17,7 +17,7 @@ from nearfar.progress import stderr
 __all__ = ["main"]
 
 VERBS = (
-    "demo", "views", "pretrain", "evaluate", "compare", "embed", "index", "search", "serve", "export",
+    "demo", "views", "pretrain", "evaluate", "compare", "embed", "index", "search", "serve", "explore", "export",
     "methods", "encoders",
 )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
@@ -33,7 +33,7 @@ class Batcher(Generic[In, Out]):
 
     def __init__(
         self,
-        work: Callable[[list[In]], Sequence[Out]],
+        work: Callable[[list[In]], Iterable[Out]],
         *,
         most: int = 64,
         waiting: int = 1024,
@@ -67,7 +67,7 @@ class Batcher(Generic[In, Out]):
 
     async def _run(self) -> None:
         while self._queue:
-            batch = []
+            batch: list[tuple[In, asyncio.Future[Out]]] = []
             while self._queue and len(batch) < self._most:
                 item, future = self._queue.popleft()
                 if not future.done():  # its request may have given up
@@ -91,7 +91,7 @@ class Batcher(Generic[In, Out]):
             if not future.done():
                 future.set_result(result)
 
-    async def _in_thread(self, items: list[In]) -> Sequence[Out]:
+    async def _in_thread(self, items: list[In]) -> Iterable[Out]:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, items)
 
 
