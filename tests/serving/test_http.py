@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nearfar.indexing import open_index
-from nearfar.serving import ImageMedia, Limits
+from nearfar.serving import Limits, SourceMedia
 from tests.serving.service import client, embed, picture, vectors, write_index
 
 
@@ -112,7 +112,7 @@ def test_thumbnails_come_by_id_and_never_by_path(path, tmp_path):
 
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_bytes(picture(1))
-    with client(path, media=ImageMedia(open_images(tmp_path / "photos"))) as http:
+    with client(path, media=SourceMedia(open_images(tmp_path / "photos"))) as http:
         shown = http.get("/v1/items/thumbnail", params={"id": "a.png"})
         assert shown.headers["content-type"] == "image/png"
         assert shown.content.startswith(b"\x89PNG")

@@ -103,9 +103,11 @@ def _serve(
 def _open(run: str | Path | None, data: Any, limits: Limits) -> tuple[Encoder | None, Media | None]:
     if run is None and data is None:
         return None, None
-    from nearfar.serving.run_encoder import open_encoder, open_media
+    from nearfar.serving.run_encoder import encoder_of, media_of, open_run
 
-    return None if run is None else open_encoder(run, limits), None if data is None else open_media(data)
+    subject = None if run is None else open_run(run)
+    encoder = None if subject is None else encoder_of(subject, limits)
+    return encoder, None if data is None else media_of(data, subject)
 
 
 def _upload(encoder: Encoder | None) -> str | None:

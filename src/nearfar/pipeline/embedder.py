@@ -9,19 +9,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nearfar.modalities import IMAGE
 from nearfar.pipeline.features import Subject
 
 __all__ = ["embedder"]
 
 
-def embedder(subject: Subject) -> Callable[[Sequence[NDArray[Any]]], NDArray[np.float32]]:
-    """Return a function from (H, W, C) images to (N, dim) vectors, as `nearfar.embed` makes them."""
-    view = IMAGE.evaluation_view(subject.spec.image_size, mean=subject.spec.mean, std=subject.spec.std)
+def embedder(subject: Subject) -> Callable[[Sequence[Any]], NDArray[np.float32]]:
+    """Return a function from items, as their source reads them, to (N, dim) vectors, as `nearfar.embed` makes them."""
+    inputs = subject.inputs
+    view = inputs.evaluation_view()
 
-    def embed(items: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-        views = IMAGE.make_views(list(items), [view], np.random.default_rng(0))
-        assert isinstance(views[0], torch.Tensor)
+    def embed(items: Sequence[Any]) -> NDArray[np.float32]:
+        views = inputs.make_views(list(items), [view], np.random.default_rng(0))
         assert subject.encoder is not None
         with torch.inference_mode():
             h = subject.encoder(views[0])

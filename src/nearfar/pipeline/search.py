@@ -6,27 +6,14 @@ import io
 from pathlib import Path
 from typing import Any
 
-<<<<<<< HEAD
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-=======
-from nearfar.data import open_images
->>>>>>> ffd6c5a (nearfar serve: an index over HTTP, with batches, limits, a journal of writes and a page of its own)
 from nearfar.data.source import Source
 from nearfar.errors import ConfigError, DataError, require
 from nearfar.files import write_atomic
 from nearfar.indexing import open_index
-<<<<<<< HEAD
 from nearfar.modalities import Modality, choose
+from nearfar.pipeline.embedder import embedder
 from nearfar.pipeline.features import Subject, open_subject
 from nearfar.searching import Results, search_ids, search_source
-=======
-from nearfar.pipeline.embedder import embedder
-from nearfar.pipeline.features import open_subject
-from nearfar.searching import Results, search_ids, search_images
->>>>>>> ffd6c5a (nearfar serve: an index over HTTP, with batches, limits, a journal of writes and a page of its own)
 
 __all__ = ["search"]
 
@@ -71,22 +58,8 @@ def search(
         what = modality.query.partition(",")[0]
         raise ConfigError(f"search: run must be given for {what}, got none; add --run with what embedded the index")
     else:
-<<<<<<< HEAD
         asked = _asked(query, subject)
-        embed = _embedder(subject)
-        results = search_source(opened, asked, embed, k, fingerprint=subject.fingerprint, who=str(query))
-=======
-        _check_query(query)
-        if encoder is None:
-            raise ConfigError(
-                "search: run must be given for an image, got none; add --run with what embedded the index"
-            )
-        subject = open_subject(encoder)
-        results = search_images(
-            opened, query, embedder(subject), k, channels=subject.spec.in_channels, fingerprint=subject.fingerprint
-        )
-        asked_from = query
->>>>>>> ffd6c5a (nearfar serve: an index over HTTP, with batches, limits, a journal of writes and a page of its own)
+        results = search_source(opened, asked, embedder(subject), k, fingerprint=subject.fingerprint, who=str(query))
     if sheet is not None:
         _write_sheet(Path(sheet), results, asked, images, subject)
     return results
@@ -105,26 +78,7 @@ def _check_there(query: Any, modality: Modality) -> None:
         raise DataError(f"{query}: must be {modality.query} or an id in the index, got none of these")
 
 
-<<<<<<< HEAD
-def _embedder(subject: Subject) -> Any:
-    inputs = subject.inputs
-    view = inputs.evaluation_view()
-
-    def embed(items: Sequence[Any]) -> NDArray[np.float32]:
-        views = inputs.make_views(list(items), [view], np.random.default_rng(0))
-        assert subject.encoder is not None
-        with torch.inference_mode():
-            h = subject.encoder(views[0])
-        vectors: NDArray[np.float32] = h.float().numpy()
-        return vectors
-
-    return embed
-
-
 def _write_sheet(path: Path, results: Results, queries: Source | None, images: Any, subject: Subject | None) -> None:
-=======
-def _write_sheet(path: Path, results: Results, queries: Any, images: Any) -> None:
->>>>>>> ffd6c5a (nearfar serve: an index over HTTP, with batches, limits, a journal of writes and a page of its own)
     from nearfar.report import Neighbour, Query, neighbours_sheet
 
     modality = choose("auto", images) if subject is None else subject.modality

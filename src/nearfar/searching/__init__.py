@@ -5,11 +5,15 @@ package may import ``nearfar.indexing``, ``nearfar.data`` and rich; never lightn
 training.
 """
 
-<<<<<<< HEAD
-from nearfar.searching.query import Embed, check_fingerprint, search_ids, search_images, search_source, search_vectors
-=======
-from nearfar.searching.query import Embed, check_fingerprint, search_ids, search_images, search_vectors, without_itself
->>>>>>> ffd6c5a (nearfar serve: an index over HTTP, with batches, limits, a journal of writes and a page of its own)
+from nearfar.searching.query import (
+    Embed,
+    check_fingerprint,
+    search_ids,
+    search_images,
+    search_source,
+    search_vectors,
+    without_itself,
+)
 from nearfar.searching.results import Hit, Results
 
 __all__ = [
@@ -19,11 +23,7 @@ __all__ = [
     "check_fingerprint",
     "search_ids",
     "search_images",
-<<<<<<< HEAD
     "search_source",
     "search_vectors",
-=======
-    "search_vectors",
     "without_itself",
->>>>>>> ffd6c5a (nearfar serve: an index over HTTP, with batches, limits, a journal of writes and a page of its own)
 ]

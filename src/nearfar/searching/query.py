@@ -12,14 +12,18 @@ from nearfar.errors import DataError, RunError, require
 from nearfar.indexing import Index, Neighbours
 from nearfar.searching.results import Results
 
-<<<<<<< HEAD
 if TYPE_CHECKING:
     from nearfar.data.source import Source
 
-__all__ = ["Embed", "check_fingerprint", "search_ids", "search_images", "search_source", "search_vectors"]
-=======
-__all__ = ["Embed", "check_fingerprint", "search_ids", "search_images", "search_vectors", "without_itself"]
->>>>>>> ffd6c5a (nearfar serve: an index over HTTP, with batches, limits, a journal of writes and a page of its own)
+__all__ = [
+    "Embed",
+    "check_fingerprint",
+    "search_ids",
+    "search_images",
+    "search_source",
+    "search_vectors",
+    "without_itself",
+]
 
 Embed: TypeAlias = Callable[[Sequence[Any]], ArrayLike]
 """Items as their source reads them (images: (H, W, C) arrays) to vectors (N, D)."""

@@ -9,8 +9,8 @@ never lightning. The modules that need the extra are imported only by those who 
 """
 
 from nearfar.serving.encoding import Encoder
-from nearfar.serving.media import Content, ImageMedia, Media
+from nearfar.serving.media import Content, Media, SourceMedia
 from nearfar.serving.settings import Limits
 from nearfar.serving.store import Store
 
-__all__ = ["Content", "Encoder", "ImageMedia", "Limits", "Media", "Store"]
+__all__ = ["Content", "Encoder", "Limits", "Media", "SourceMedia", "Store"]

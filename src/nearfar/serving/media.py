@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,7 +19,7 @@ from nearfar.errors import DataError
 if TYPE_CHECKING:
     from nearfar.data import Source
 
-__all__ = ["Content", "ImageMedia", "Media", "encoded", "media_type"]
+__all__ = ["Content", "Media", "SourceMedia", "encoded", "media_type"]
 
 EDGE = 128
 """Pixels of the longer side of a thumbnail."""
@@ -39,7 +40,7 @@ class Media(Protocol):
     """What a modality shows of its items.
 
     Attributes:
-        kind: ``"image"`` or ``"audio"``, by which a page knows how to show the content.
+        kind: the modality's name, by which a page knows how to show the content.
     """
 
     kind: str
@@ -53,17 +54,26 @@ class Media(Protocol):
         ...
 
 
-class ImageMedia:
-    """Pictures of a source.
+class SourceMedia:
+    """Items of a source, shown by two functions of their modality.
 
     Args:
-        source: (H, W, C) images.
+        source: the items.
+        kind: the modality's name.
+        picture: from an item to an (H, W, C) array: the image itself, a spectrogram, a heat map.
+        play: from an item to what a browser shows or plays; ``None`` where the picture is all there is.
     """
 
-    kind = "image"
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    def __init__(
+        self,
+        source: Source,
+        kind: str = "image",
+        *,
+        picture: Callable[[Any], NDArray[Any]] = np.asarray,
+        play: Callable[[Any], Content | None] = lambda item: None,
+    ) -> None:
+        self.source, self.kind = source, kind
+        self._picture, self._play = picture, play
         self._rows = {name: row for row, name in enumerate(source.ids)}
         self._kept: OrderedDict[str, Content] = OrderedDict()
         self._lock = threading.Lock()
@@ -74,24 +84,27 @@ class ImageMedia:
             if name in self._kept:
                 self._kept.move_to_end(name)
                 return self._kept[name]
-        made = self._made(name, EDGE)
-        if made is not None:
-            with self._lock:
-                self._kept[name] = made
-                while len(self._kept) > KEPT:
-                    self._kept.popitem(last=False)
+        item = self._read(name)
+        if item is None:
+            return None
+        made = encoded(self._picture(item), EDGE)
+        with self._lock:
+            self._kept[name] = made
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
         return made
 
     def content(self, name: str) -> Content | None:
-        """Return the picture with at most 1024 pixels a side."""
-        return self._made(name, LARGEST)
+        """Return what the modality plays or shows, else the picture with at most 1024 pixels a side."""
+        item = self._read(name)
+        return None if item is None else self._play(item) or encoded(self._picture(item), LARGEST)
 
-    def _made(self, name: str, edge: int) -> Content | None:
+    def _read(self, name: str) -> Any:
         row = self._rows.get(name)
         if row is None:
             return None
         try:
-            return encoded(self.source.read(row), edge)
+            return self.source.read(row)
         except DataError:
             return None
 

@@ -5,28 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nearfar.data import open_images
+from nearfar.errors import ConfigError
 from nearfar.serving.encoding import Encoder
-from nearfar.serving.media import ImageMedia, Media
+from nearfar.serving.media import Content, Media, SourceMedia
 from nearfar.serving.pictures import MEDIA_TYPES, open_picture
 from nearfar.serving.settings import Limits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["open_encoder", "open_media"]
+    from nearfar.pipeline.features import Subject
+
+__all__ = ["encoder_of", "media_of", "open_run"]
 
 
-def open_encoder(run: str | Path, limits: Limits) -> Encoder:
-    """Open what embedded an index.
+def encoder_of(subject: Subject, limits: Limits) -> Encoder:
+    """Return what turns the bodies of requests into vectors.
 
     Raises:
-        RunError: when there is no such run or encoder.
+        ConfigError: when items of the run's modality do not come as the body of a request.
     """
     from nearfar.pipeline.embedder import embedder
-    from nearfar.pipeline.features import open_subject
 
-    subject = open_subject(run)
+    if subject.inputs.modality != "image":
+        must, fix = "one of images", "serve without --run: search by vector and by id"
+        raise ConfigError(f"serve: the run must be {must}, got one of {subject.inputs.modality}; {fix}")
 
     def read(content: bytes) -> NDArray[Any]:
         return open_picture(content, pixels=limits.pixels, channels=subject.spec.in_channels)
@@ -34,10 +37,32 @@ def open_encoder(run: str | Path, limits: Limits) -> Encoder:
     return Encoder("image", subject.name, subject.spec.dim, subject.fingerprint, read, embedder(subject), MEDIA_TYPES)
 
 
-def open_media(data: Any) -> Media:
-    """Open the items that were embedded, to be shown.
+def media_of(data: Any, subject: Subject | None) -> Media:
+    """Open the items that were embedded, to be shown as their modality shows them.
 
     Raises:
         DataError: when there are none.
     """
-    return ImageMedia(open_images(data))
+    from nearfar.modalities import choose
+
+    modality = choose("auto", data) if subject is None else subject.modality
+    options = {} if subject is None else subject.inputs.reading("serve", {})
+    source = modality.open_splits(data, options)[""]
+    inputs = modality.fit(source, options) if subject is None else subject.inputs
+
+    def play(item: Any) -> Content | None:
+        media = inputs.media(item)
+        return None if media is None else Content(media.kind, media.content)
+
+    return SourceMedia(source, inputs.modality, picture=inputs.thumbnail, play=play)
+
+
+def open_run(run: str | Path) -> Subject:
+    """Open a run.
+
+    Raises:
+        RunError: when there is no such run or encoder.
+    """
+    from nearfar.pipeline.features import open_subject
+
+    return open_subject(run)

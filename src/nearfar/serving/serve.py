@@ -47,15 +47,16 @@ def serve(
     for module in ("fastapi", "uvicorn", "prometheus_client"):
         extra(module, "serve", "serve")
     from nearfar.serving.app import create_app
-    from nearfar.serving.run_encoder import open_encoder, open_media
+    from nearfar.serving.run_encoder import encoder_of, media_of, open_run
     from nearfar.serving.server import Server
     from nearfar.serving.service import Service
 
     limits = limits or Limits()
     key = read_key(host, None if key_file is None else Path(key_file))
     opened = open_index(index)
-    encoder = None if run is None else open_encoder(run, limits)
-    media = None if data is None else open_media(data)
+    subject = None if run is None else open_run(run)
+    encoder = None if subject is None else encoder_of(subject, limits)
+    media = None if data is None else media_of(data, subject)
     store = Store(opened, Path(index), read_only=read_only)
     try:
         service = Service(store, encoder=encoder, media=media, limits=limits)
