@@ -55,6 +55,14 @@ def info_nce(
     return values
 
 
+def bilinear_nce(q: Tensor, k: Tensor, weight: Tensor) -> list[Tensor]:
+    def likeness(i: int, j: int) -> Tensor:
+        width = range(len(weight))
+        return sum((q[i, a] * weight[a, b] * k[j, b] for a in width for b in width), torch.zeros((), dtype=q.dtype))
+
+    return [log_sum([likeness(i, j) for j in range(len(k))]) - likeness(i, i) for i in range(len(q))]
+
+
 def sup_con(z: Tensor, labels: list[int], tau: float, variant: str) -> list[Tensor | None]:
     values: list[Tensor | None] = []
     for i in range(len(z)):

@@ -43,11 +43,20 @@ def _guides(more: Tensor) -> tuple[Tensor, Tensor]:
     return more, more + 0.8 * more.roll(1, 1)
 
 
+def _weight(width: int) -> Tensor:
+    """A fixed matrix that is neither symmetric nor near one."""
+    return torch.sin(torch.arange(width * width, dtype=torch.float64) + 0.5).reshape(width, width)
+
+
 CASES: dict[str, Case] = {
     "nt_xent": Case(
         lambda x, y, m, ids, **s: losses.nt_xent(x, y, temperature=TAU, **s),
         lambda x, y, m, ids: reference.nt_xent(x, y, TAU),
         anchors=2,
+    ),
+    "bilinear_nce": Case(
+        lambda x, y, m, ids, **s: losses.bilinear_nce(x, y, _weight(x.shape[1]).to(x.dtype), **s),
+        lambda x, y, m, ids: reference.bilinear_nce(x, y, _weight(x.shape[1])),
     ),
     "info_nce": Case(
         lambda x, y, m, ids, **s: losses.info_nce(x, y, temperature=TAU, **s),

@@ -40,21 +40,26 @@ def split_name(text: str) -> str | None:
     return _SPLITS.get(text.strip().lower())
 
 
-def list_folder(root: Path) -> list[Row]:
-    """List the image files below a folder, sorted by their path in it.
+def list_folder(root: Path, *, suffixes: frozenset[str] = SUFFIXES, what: str = "image") -> list[Row]:
+    """List the image files below a folder, or files of other endings, sorted by their path in it.
 
     A file's class is the first folder below the root, or below its split; files directly there, and those in a folder
     named ``unlabelled``, have none. The top folders are splits when all that hold images are named as splits are
     (train, val, test, unlabelled and their usual variants) and one of them is ``train`` or ``test``. Files with
     other endings than an image's, hidden files and hidden folders are ignored; links are followed, loops are not.
 
+    Args:
+        root: the folder.
+        suffixes: the endings looked for, in lower case.
+        what: what files of those endings are, for the error.
+
     Raises:
         DataError: when the folder, or one in it, cannot be read, or there is no image file.
     """
-    found = list(_walk(root))
+    found = list(_walk(root, suffixes))
     if not found:
-        endings = ", ".join(sorted(SUFFIXES))
-        raise DataError(f"{root}: must hold at least one image file, got none; the endings looked for are {endings}")
+        endings = ", ".join(sorted(suffixes))
+        raise DataError(f"{root}: must hold at least one {what} file, got none; the endings looked for are {endings}")
     found.sort()
     splits = _top_folders_are_splits(parts for parts, _ in found)
     return [_row(parts, path, splits=splits) for parts, path in found]
@@ -74,8 +79,8 @@ def _top_folders_are_splits(files: Iterator[tuple[str, ...]]) -> bool:
     return bool(tops) and None not in names and bool(names & {"train", "test"})
 
 
-def _walk(root: Path) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield (parts of the path below root, path) of every image file."""
+def _walk(root: Path, suffixes: frozenset[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield (parts of the path below root, path) of every file of these endings."""
     waiting: list[tuple[str, tuple[str, ...], frozenset[tuple[int, int]]]] = [(str(root), (), frozenset())]
     while waiting:
         folder, parts, above = waiting.pop()
@@ -90,7 +95,7 @@ def _walk(root: Path) -> Iterator[tuple[tuple[str, ...], str]]:
                     if name.startswith("."):
                         continue
                     # Texts, not a Path for each: 100,000 files are then a matter of a second.
-                    if os.path.splitext(name)[1].lower() in SUFFIXES and entry.is_file():  # noqa: PTH122
+                    if os.path.splitext(name)[1].lower() in suffixes and entry.is_file():  # noqa: PTH122
                         yield (*parts, name), entry.path
                     elif entry.is_dir():
                         waiting.append((entry.path, (*parts, name), above | {here}))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nearfar.encoders.base import Encoder
 from nearfar.errors import ConfigError
 
-__all__ = ["TimmEncoder", "known", "names"]
+__all__ = ["TimmEncoder", "create", "known", "names"]
 
 SMALL_IMAGE = 64
 
@@ -56,7 +56,7 @@ class TimmEncoder(Encoder):
     ) -> None:
         super().__init__()
         self.name = name
-        self.model, self.arguments = _create(name, in_channels, image_size, pretrained, dict(options or {}))
+        self.model, self.arguments = create(name, in_channels, image_size, pretrained, dict(options or {}))
         self.stem: Literal["small", "standard"] = "standard"
         if image_size <= SMALL_IMAGE and _shrink_stem(self.model):
             self.stem = "small"
@@ -102,9 +102,14 @@ class TimmEncoder(Encoder):
         return [[f"model.{name}" for name in groups[number]] for number in sorted(groups)]
 
 
-def _create(
-    name: str, in_channels: int, image_size: int, pretrained: bool, options: dict[str, Any]
+def create(
+    name: str, in_channels: int, image_size: int | tuple[int, int], pretrained: bool, options: dict[str, Any]
 ) -> tuple[Any, dict[str, Any]]:
+    """Return a timm model without classifier, and what it was created with; a size may be (height, width).
+
+    Raises:
+        ConfigError: when timm refuses the settings.
+    """
     arguments: dict[str, Any] = {"num_classes": 0, "in_chans": in_channels, **options}
     sized = {"img_size": image_size, **arguments}
     try:

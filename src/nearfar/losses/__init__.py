@@ -9,6 +9,7 @@ from nearfar.losses import miners
 from nearfar.losses.alignment_uniformity import align_uniform, alignment, uniformity
 from nearfar.losses.angular import angular
 from nearfar.losses.barlow_twins import barlow_twins
+from nearfar.losses.bilinear import bilinear_nce
 from nearfar.losses.circle import circle
 from nearfar.losses.classifiers import arcface, cosface, normalized_softmax, sphereface, sub_center_arcface
 from nearfar.losses.clip import clip
@@ -66,6 +67,7 @@ __all__ = [
     "angular",
     "arcface",
     "barlow_twins",
+    "bilinear_nce",
     "byol",
     "cached_forward",
     "circle",
