@@ -26,7 +26,7 @@ def speakers(folder: Path, *, each: int = 4, words: int = 2, people: int = 3, ra
     for word in range(words):
         for person in range(people):
             for take in range(each):
-                first, second = ((400, 1200), (1200, 400), (800, 2000))[word]
+                first, second = ((400, 1200), (800, 2000), (1200, 400))[word]
                 factor = 1 + 0.12 * person
                 parts = [tone(hertz * factor, 0.08 + 0.01 * take, rate) for hertz in (first, second)]
                 sound = np.concatenate(parts)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.data.sounds import speakers
 from tests.samples import write_folder
 
 __all__ = ["SAMPLES", "Sample"]
@@ -64,5 +65,16 @@ def table(folder: Path) -> Sample:
     return Sample(path, query, "table", {"encoder": "table-mlp", "encoder_options": {"width": 16, "depth": 2}})
 
 
-SAMPLES: dict[str, Callable[[Path], Sample]] = {"image": image, "table": table}
+def audio(folder: Path) -> Sample:
+    """48 sounds, each of two tones, by three speakers: a manifest."""
+    data = speakers(folder / "sounds", each=8)
+    names = sorted(path.name for path in data.iterdir())
+    path = folder / "sounds.csv"
+    rows = [[f"sounds/{name}", name[0], name.split("_")[1]] for name in names]
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["path", "label", "speaker"], *rows])
+    return Sample(path, data / names[0], "audio", {"encoder": "sound", "encoder_options": {"width": 4}})
+
+
+SAMPLES: dict[str, Callable[[Path], Sample]] = {"audio": audio, "image": image, "table": table}
 """By modality."""

@@ -29,6 +29,9 @@ ENCODERS: Registry[Callable[..., Encoder]] = Registry(
     group="nearfar.encoders",
     builtin={
         "small": "nearfar.encoders.small:SmallConvNet",
+        "sound": "nearfar.encoders.sound:SoundConvNet",
+        "timm-sound": "nearfar.encoders.sound_models:TimmSound",
+        "transformers-sound": "nearfar.encoders.sound_models:TransformersSound",
         "table-mlp": "nearfar.encoders.table:TableMLP",
         "table-resnet": "nearfar.encoders.table:TableResNet",
         "table-transformer": "nearfar.encoders.table:TableTransformer",

@@ -173,7 +173,7 @@ class TransformersSound(Encoder):
         level = (away.square().sum(1, keepdim=True) / own[:, None]).sqrt()
         mask = inside.long() if getattr(self.config, "feat_extract_norm", "") == "layer" else None
         states = self.model(away / (level + 1e-7), attention_mask=mask).last_hidden_state.float()
-        lengths: Any = self.model._get_feat_extract_output_lengths  # type: ignore[operator]
+        lengths: Any = self.model._get_feat_extract_output_lengths
         kept = lengths(own).clamp(1, states.shape[1])
         used = (torch.arange(states.shape[1], device=wave.device) < kept[:, None])[..., None]
         return cast(Tensor, (states * used).sum(1) / kept[:, None])

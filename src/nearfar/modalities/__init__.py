@@ -22,6 +22,7 @@ MODALITIES: Registry[Modality] = Registry(
     "modality",
     group="nearfar.modalities",
     builtin={
+        "audio": "nearfar.modalities.audio:AUDIO",
         "table": "nearfar.modalities.table:TABLE",
         "image": "nearfar.modalities.image:IMAGE",
     },

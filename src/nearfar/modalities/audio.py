@@ -197,6 +197,7 @@ class AudioInputs(Inputs):
         cache: Literal["memory", "disk", "off"] = "memory",
         threads: int | None = None,
         limit_bytes: int | None = None,
+        whole: bool = False,
     ) -> DecodedSource:
         """Decode and resample every sound once, into memory."""
         return keep_sounds(source, cache=cache, threads=threads, limit_bytes=limit_bytes)
@@ -275,6 +276,8 @@ class AudioModality(Modality):
     fixed = frozenset({"rate", "crop", "seconds", "longest", "loudness", "output", "mels", "window", "hop", "low",
                        "high", "mean", "std"})  # fmt: skip
 
+    given = ("mels", "frames", "form")
+
     def recognises(self, seen: Glance) -> bool:
         """Whether there are sound files, a manifest of them, or a source of sounds."""
         if seen.kind == "object":
@@ -289,10 +292,16 @@ class AudioModality(Modality):
         given = {name: options[name] for name in names if options.get(name) is not None}
         return open_sound_splits(data, **given)
 
+    def check_encoder(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Accept encoders of sound, and any timm model, whose options are timm's affair."""
+        if name not in ENCODERS and _is_timm(name):
+            return dict(options)
+        return super().check_encoder(name, options)
+
     def fit(self, source: Source, options: Mapping[str, Any]) -> AudioInputs:
         """Take the rate from the source, and the longest crop from the training sounds' lengths."""
         base, _ = origin(source, 0)
-        rate = getattr(base, "rate", options.get("rate"))
+        rate: Any = getattr(base, "rate", options.get("rate"))
         must, fix = "known", "give a source an attribute rate, or set --input-options.rate"
         require(isinstance(rate, int), "audio", "samples per second", must, "none", fix, error=DataError)
         plain = {name: value for name, value in options.items() if value is not None}

@@ -38,4 +38,5 @@ def spectrogram_picture(mel: NDArray[np.floating], *, span: float = 0.75) -> NDA
     picture = (_COLORS[low] * (1 - share) + _COLORS[low + 1] * share).round().astype(np.uint8)
     tall = max(1, -(-_LEAST_HEIGHT // len(picture)))
     wide = max(1, _LEAST_HEIGHT // picture.shape[1])
-    return picture.repeat(tall, 0).repeat(wide, 1)
+    drawn: NDArray[np.uint8] = picture.repeat(tall, 0).repeat(wide, 1)
+    return drawn

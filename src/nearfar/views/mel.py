@@ -71,7 +71,7 @@ def log_mel(waves: Tensor, view: SoundView) -> Tensor:
     padded = torch.nn.functional.pad(waves, (width // 2, width))
     frames = view.frames(waves.shape[1])
     a_time = max(1, _MOST_VALUES // (frames * transform_length(view)))
-    parts = [_log_mel(part, frames, hop, view) for part in padded.split(a_time)]
+    parts = [_log_mel(part, frames, hop, view) for part in torch.split(padded, a_time)]
     return torch.cat(parts) if parts else waves.new_zeros((0, view.mels, frames))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,7 +105,7 @@ def draw_sounds(view: SoundView, lengths: Any, rng: np.random.Generator) -> Soun
     samples = np.asarray(lengths, np.int64)
     n = len(samples)
     rate = view.samples
-    speed = np.exp(rng.uniform(*np.log(view.speed), n))
+    speed = np.exp(rng.uniform(math.log(view.speed[0]), math.log(view.speed[1]), n))
     portion = rng.uniform(*view.share, n) if view.crop == "random" else np.ones(n)
     length = np.clip(np.floor(samples * portion / speed), 1, rate).astype(np.int64)
     taken = np.clip(np.round(length * speed).astype(np.int64), 1, samples)

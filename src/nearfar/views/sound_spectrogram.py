@@ -35,7 +35,9 @@ def alter(plan: SoundPlan, mels: Tensor, frames: Tensor) -> Tensor:
         mels = resize_crop(plan, mels, frames)
     if plan.view.fade > 0 or plan.view.tilt > 0:
         mels = fade(plan, mels, frames)
-    return mask(plan, mels, frames)
+    mels = mask(plan, mels, frames)
+    behind = torch.arange(mels.shape[2]) >= frames[:, None]
+    return torch.where(behind[:, None, :], mels.new_zeros(()), mels)
 
 
 def mix(plan: SoundPlan, mels: Tensor) -> Tensor:
@@ -43,7 +45,7 @@ def mix(plan: SoundPlan, mels: Tensor) -> Tensor:
     scale = math.log(10) * RANGE / 10  # one unit is 80 dB
     share = torch.from_numpy(plan.share).float()[:, None, None]
     own, other = mels * scale + torch.log1p(-share), mels[plan.partner] * scale + share.clamp_min(1e-30).log()
-    return (torch.logaddexp(own, other) / scale).clamp_min(0)
+    return torch.clamp(torch.logaddexp(own, other) / scale, min=0)
 
 
 def resize_crop(plan: SoundPlan, mels: Tensor, frames: Tensor) -> Tensor:
@@ -64,9 +66,7 @@ def resize_crop(plan: SoundPlan, mels: Tensor, frames: Tensor) -> Tensor:
     away = (mels - MIDDLE)[:, None]
     made = grid_sample(away, grid, mode="bicubic", padding_mode="border", align_corners=False)[:, 0] + MIDDLE
     outside = (x < 0) | (x > own)
-    made = torch.where(outside[:, None, :], made.new_full((), MIDDLE), made.clamp(0, 1.5))
-    behind = torch.arange(width) >= frames[:, None]
-    return torch.where(behind[:, None, :], mels.new_zeros(()), made)
+    return torch.where(outside[:, None, :], made.new_full((), MIDDLE), made.clamp(0, 1.5))
 
 
 def fade(plan: SoundPlan, mels: Tensor, frames: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ def fade(plan: SoundPlan, mels: Tensor, frames: Tensor) -> Tensor:
     place = torch.arange(mels.shape[2]) / (frames[:, None] - 1).clamp_min(1)
     over_time = head + (tail - head) * place.clamp(0, 1)
     over_bands = low + (high - low) * torch.linspace(0, 1, mels.shape[1])
-    return (mels + over_time[:, None, :] + over_bands[:, :, None]).clamp_min(0)
+    return torch.clamp(mels + over_time[:, None, :] + over_bands[:, :, None], min=0)
 
 
 def mask(plan: SoundPlan, mels: Tensor, frames: Tensor) -> Tensor:

@@ -61,7 +61,8 @@ def impulse_response(decay: float, rate: int, length: int, rng: np.random.Genera
     energy = float(np.sum(tail**2))
     tail *= 1 / np.sqrt(energy) if energy > 0 else 0
     tail[0] = 1
-    return tail.astype(np.float32)
+    response: NDArray[np.float32] = tail.astype(np.float32)
+    return response
 
 
 def _reverberate(plan: SoundPlan, waves: Tensor) -> None:
@@ -92,7 +93,8 @@ def colored_noise(
     lines = np.maximum(np.arange(spectrum.shape[1]), 1.0)
     shaped = np.fft.irfft(spectrum * lines ** (-exponents[:, None] / 2), n=width, axis=1)
     power = np.sqrt(np.mean(shaped**2, axis=1, keepdims=True))
-    return (shaped / np.maximum(power, 1e-12)).astype(np.float32)
+    noises: NDArray[np.float32] = (shaped / np.maximum(power, 1e-12)).astype(np.float32)
+    return noises
 
 
 def _add_noise(plan: SoundPlan, waves: Tensor) -> None:
