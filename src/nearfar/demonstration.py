@@ -225,7 +225,7 @@ def _map(folder: Path, images: ArraySource) -> PointMap:
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     opened = open_index(folder / "index")
     found = opened.search(vectors, 9)
-    place = {name: row for row, name in enumerate(images.ids)}
+    place: dict[Any, int] = {name: row for row, name in enumerate(images.ids)}
     neighbours = np.zeros((len(unit), 8), dtype=np.int64)
     distances = np.zeros((len(unit), 8), dtype=np.float32)
     for row, names in enumerate(found.ids):
@@ -251,7 +251,7 @@ def _queries(folder: Path, images: ArraySource, test: Source) -> list[Query]:
     assert test.labels is not None
     first = [test.ids[int(np.flatnonzero(test.labels == digit)[0])] for digit in range(QUERIES)]
     results = search_ids(open_index(folder / "index"), first, 8)
-    place = {name: row for row, name in enumerate(images.ids)}
+    place: dict[Any, int] = {name: row for row, name in enumerate(images.ids)}
     queries = []
     for name, hits in results.by_query():
         label = int(images.labels[place[name]])
@@ -260,12 +260,12 @@ def _queries(folder: Path, images: ArraySource, test: Source) -> list[Query]:
                 image=images.read(place[hit.id]),
                 distance=hit.distance,
                 label=str(hit.label),
-                id=hit.id,
+                id=str(hit.id),
                 right=str(hit.label) == str(label),
             )
             for hit in hits
         ]
-        queries.append(Query(image=images.read(place[name]), neighbours=neighbours, label=str(label), id=name))
+        queries.append(Query(image=images.read(place[name]), neighbours=neighbours, label=str(label), id=str(name)))
     return queries
 
 

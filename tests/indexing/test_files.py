@@ -43,7 +43,7 @@ def test_a_missing_or_foreign_folder_is_one_sentence(tmp_path):
 
 def test_a_later_version_is_refused_by_open_and_save(folder):
     change_card(folder, format=99, nearfar="9.9")
-    with pytest.raises(RunError, match=r"format must be <= 1, got 99 \(written by nearfar 9.9\); install a newer"):
+    with pytest.raises(RunError, match=r"format must be <= 2, got 99 \(written by nearfar 9.9\); install a newer"):
         open_index(folder)
     with pytest.raises(RunError, match="install a newer"):
         create(6).save(folder)

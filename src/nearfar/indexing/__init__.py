@@ -1,4 +1,4 @@
-"""Indexes: vectors under string ids, found again by distance; one seam, one file per back end.
+"""Indexes: vectors under ids, found again by distance; one seam, one file per back end.
 
 ``create`` makes an empty index, ``open_index`` opens a saved one; what they return is an ``Index``, whichever the back
 end. Every back end gives the same distances in the same order, so a threshold found on one holds on every other.
@@ -13,18 +13,24 @@ This package may import numpy, pyarrow and, inside the back end that needs it, f
 lightning, torchvision or timm, and nothing of nearfar above layer 2.
 """
 
-from nearfar.indexing.base import Index, Neighbours, Records
+from nearfar.indexing.base import Index
+from nearfar.indexing.filters import parse_filter
 from nearfar.indexing.metrics import METRICS, Metric, pair_distances
 from nearfar.indexing.open import BACKENDS, create, open_index
+from nearfar.indexing.records import Id, Label, Metadata, Neighbours, Records
 
 __all__ = [
     "BACKENDS",
     "METRICS",
+    "Id",
     "Index",
+    "Label",
+    "Metadata",
     "Metric",
     "Neighbours",
     "Records",
     "create",
     "open_index",
     "pair_distances",
+    "parse_filter",
 ]

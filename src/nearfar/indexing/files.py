@@ -6,31 +6,44 @@ one whole, whatever the moment at which a writer is killed. One writer at a time
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import secrets
 import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nearfar._version import __version__
 from nearfar.errors import RunError, require
 from nearfar.files import atomic_path, write_atomic
-from nearfar.indexing.base import Index, Label
+from nearfar.indexing.base import TARGET_RECALL, Index
 from nearfar.indexing.metrics import METRICS, Metric
+from nearfar.indexing.records import Id, Label, Records
 from nearfar.indexing.table import Table
 
-__all__ = ["FORMAT", "Saved", "read_card", "read_index", "write_index"]
+__all__ = [
+    "CARD",
+    "FORMAT",
+    "KIND",
+    "Saved",
+    "card_of",
+    "claim",
+    "read_card",
+    "read_index",
+    "write_card",
+    "write_index",
+]
 
-FORMAT = 1
-"""The version of the folder's format; a later one is refused."""
+FORMAT = 2
+"""The version of the folder's format; a later one is refused. Version 1 had no metadata, thumbnails or calibration."""
 
 KIND = "nearfar index"
 CARD = "index.json"
-OURS = re.compile(r"\.?(vectors|rows)-[0-9a-f]{8}\.(npy|parquet)(\.\d+\.tmp)?|\.index\.json\.\d+\.tmp")
+OURS = re.compile(r"\.?(vectors|rows|engine)-[0-9a-f]{8}\.(npy|parquet|faiss)(\.\d+\.tmp)?|\.index\.json\.\d+\.tmp")
 
 
 class Saved(NamedTuple):
@@ -40,46 +53,93 @@ class Saved(NamedTuple):
         metric: of the index.
         dim: the length of a vector.
         fingerprint: of the encoder, if known.
-        rows: ids, vectors (N, D) float32 and labels, in the order of insertion.
+        calibration: cut-points, if there are any.
+        recall: the target.
+        backend: the name of the back end that wrote it.
+        options: what else the index was made with.
+        plan: of the structure that searches, as the back end wrote it.
+        engine: the file of that structure.
+        rows: the items in the order of insertion.
     """
 
     metric: Metric
     dim: int
     fingerprint: str | None
-    rows: tuple[list[str], NDArray[np.float32], list[Label]]
+    calibration: dict[str, Any] | None
+    recall: float
+    backend: str
+    options: dict[str, Any]
+    plan: dict[str, Any] | None
+    engine: Path | None
+    rows: Records
 
 
-def write_index(path: Path, index: Index, table: Table) -> None:
-    """Write a table and what its index is; replace an index that stands there.
+def write_index(
+    path: Path, index: Index, table: Table, write_engine: Callable[[Path], bool], structure: Mapping[str, Any]
+) -> None:
+    """Write a table without dead slots and what its index is; replace an index that stands there.
+
+    Args:
+        path: the folder.
+        index: whose description is written.
+        table: its items.
+        write_engine: writes the structure that searches to a file, or returns that there is none.
+        structure: what else the description says.
 
     Raises:
         RunError: when the folder holds something else, or the file system refuses.
     """
-    _claim(path)
+    claim(path)
     token = secrets.token_hex(4)
     vectors, rows = path / f"vectors-{token}.npy", path / f"rows-{token}.parquet"
     with atomic_path(vectors) as temporary, temporary.open("wb") as file:
         np.save(file, table.vectors, allow_pickle=False)
     with atomic_path(rows) as temporary:
         _write_rows(temporary, table)
-    card = {
+    files = {"vectors": _stamp(vectors), "rows": _stamp(rows)}
+    engine = path / f"engine-{token}.faiss"
+    with contextlib.suppress(_NothingToWrite), atomic_path(engine) as temporary:
+        if not write_engine(temporary):
+            raise _NothingToWrite
+    if engine.exists():
+        files["engine"] = _stamp(engine)
+    card = card_of(index) | dict(structure) | {"count": index.count, "files": files}
+    write_atomic(path / CARD, json.dumps(card, indent=2))
+    for old in path.iterdir():
+        if OURS.fullmatch(old.name) and old.name not in (vectors.name, rows.name, engine.name):
+            old.unlink(missing_ok=True)
+
+
+class _NothingToWrite(Exception):  # noqa: N818
+    pass
+
+
+def card_of(index: Index) -> dict[str, Any]:
+    """Return what every index folder says, whatever the back end."""
+    return {
         "kind": KIND,
         "format": FORMAT,
         "nearfar": __version__,
         "backend": index.backend,
         "metric": index.metric,
         "dim": index.dim,
-        "count": index.count,
         "fingerprint": index.fingerprint,
-        "files": {"vectors": _stamp(vectors), "rows": _stamp(rows)},
+        "calibration": index.calibration,
+        "recall": index.recall,
     }
-    write_atomic(path / CARD, json.dumps(card, indent=2))
-    for old in path.iterdir():
-        if OURS.fullmatch(old.name) and old.name not in (vectors.name, rows.name):
-            old.unlink(missing_ok=True)
 
 
-def _claim(path: Path) -> None:
+def write_card(path: Path, index: Index) -> None:
+    """Write the description anew and leave the data files alone."""
+    write_atomic(path / CARD, json.dumps(read_card(path) | card_of(index), indent=2))
+
+
+def claim(path: Path) -> None:
+    """Make the folder, or refuse one of something else.
+
+    Raises:
+        RunError: when it holds something else or an index of a later version, or cannot be made.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
         foreign = [] if (path / CARD).exists() else [f.name for f in path.iterdir() if not OURS.fullmatch(f.name)]
@@ -90,14 +150,22 @@ def _claim(path: Path) -> None:
         read_card(path)
 
 
+BATCH = 65_536
+
+
 def _write_rows(path: Path, table: Table) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kind = next((type(label) for label in table.labels if label is not None), None)
-    label_type = {str: pa.string(), int: pa.int64(), None: pa.null()}[kind]
-    columns = {"id": pa.array(table.ids, pa.string()), "label": pa.array(table.labels, label_type)}
-    pq.write_table(pa.table(columns), path)
+    arrow: dict[type | None, Any] = {str: pa.string(), int: pa.int64(), None: pa.null()}
+    id_kind, label_kind = table.kinds
+    kinds = {"id": arrow[id_kind or str], "label": arrow[label_kind], "metadata": pa.string(), "thumbnail": pa.binary()}
+    schema = pa.schema(list(kinds.items()))
+    with pq.ParquetWriter(path, schema) as writer:
+        for rows in table.batches(BATCH, thumbnails=True):
+            metadata = [json.dumps(item, ensure_ascii=False) if item else None for item in rows.metadata]
+            columns = dict(zip(kinds, (rows.ids, rows.labels, metadata, rows.thumbnails), strict=True))
+            writer.write_table(pa.table(columns, schema=schema))
 
 
 def _stamp(path: Path) -> dict[str, Any]:
@@ -146,12 +214,17 @@ def read_index(path: Path) -> Saved:
         if metric not in METRICS:
             raise ValueError(f"unknown metric {metric!r}")
         vectors = np.load(vectors_file, allow_pickle=False)
-        ids, labels = _read_rows(rows_file)
+        ids, labels, metadata, thumbnails = _read_rows(rows_file)
         if vectors.shape != (count, dim) or vectors.dtype != np.float32 or len(ids) != count:
             raise ValueError(f"{vectors.dtype} {vectors.shape} and {len(ids)} ids instead of {count} × {dim} float32")
+        said = card["files"].get("engine")
+        engine = None if said is None else _checked(path, said)
+        recall, options, plan = float(card.get("recall", TARGET_RECALL)), card.get("options", {}), card.get("plan")
+        calibration, backend = card.get("calibration"), str(card["backend"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path}: is a damaged index ({error}); build it again") from None
-    return Saved(metric, dim, fingerprint, (ids, vectors, labels))
+    rows = Records(ids, vectors, labels, metadata, thumbnails)
+    return Saved(metric, dim, fingerprint, calibration, recall, backend, options, plan, engine, rows)
 
 
 def _checked(path: Path, stamp: dict[str, Any]) -> Path:
@@ -166,7 +239,7 @@ def _checked(path: Path, stamp: dict[str, Any]) -> Path:
     return file
 
 
-def _read_rows(path: Path) -> tuple[list[str], list[Label]]:
+def _read_rows(path: Path) -> tuple[list[Id], list[Label], list[dict[str, Any]], list[bytes | None]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -174,4 +247,8 @@ def _read_rows(path: Path) -> tuple[list[str], list[Label]]:
         table = pq.read_table(path)
     except pa.ArrowException as error:
         raise ValueError(str(error)) from None
-    return table["id"].to_pylist(), table["label"].to_pylist()
+    ids, labels = table["id"].to_pylist(), table["label"].to_pylist()
+    if "metadata" not in table.column_names:  # version 1
+        return ids, labels, [{} for _ in ids], [None] * len(ids)
+    metadata = [json.loads(item) if item else {} for item in table["metadata"].to_pylist()]
+    return ids, labels, metadata, table["thumbnail"].to_pylist()

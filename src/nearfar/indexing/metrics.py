@@ -11,8 +11,6 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfar.ranking import chunks
-
 __all__ = [
     "METRICS",
     "Metric",
@@ -40,23 +38,12 @@ def pair_distances(metric: Metric, queries_QD: Floats, vectors_QKD: Floats) -> F
     Returns:
         (Q, K) float32; the same for a pair whatever stands beside it.
     """
-    out = np.empty(vectors_QKD.shape[:2], dtype=np.float32)
-    for part in chunks(len(out), vectors_QKD.shape[1] * vectors_QKD.shape[2]):
-        out[part] = _exact(metric, queries_QD[part].astype(np.float64), vectors_QKD[part].astype(np.float64))
-    return out
+    from nearfar.indexing.measure import measure
 
-
-def _exact(metric: Metric, q: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
-    if metric in ("euclidean", "sqeuclidean"):
-        x -= q[:, None]
-        squares = np.einsum("qkd,qkd->qk", x, x)
-        return np.asarray(np.sqrt(squares) if metric == "euclidean" else squares)
-    dots = np.einsum("qkd,qd->qk", x, q)
-    if metric == "dot":
-        return np.asarray(0.0 - dots)
-    norms = np.sqrt(np.einsum("qkd,qkd->qk", x, x) * np.einsum("qd,qd->q", q, q)[:, None])
-    cosine = np.divide(dots, norms, out=np.zeros_like(dots), where=norms > 0)
-    return np.asarray(np.maximum(0.0, 1.0 - cosine))
+    count, k = vectors_QKD.shape[:2]
+    flat = np.ascontiguousarray(vectors_QKD, np.float32).reshape(count * k, -1)
+    rows = np.arange(count * k, dtype=np.int64).reshape(count, k)
+    return measure(metric, np.ascontiguousarray(queries_QD, np.float32), flat, rows)
 
 
 def side_numbers(metric: Metric, vectors_ND: Floats) -> Floats:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from nearfar.errors import ConfigError, RunError
-from nearfar.indexing.base import Index
+from nearfar.indexing.base import TARGET_RECALL, Index
 from nearfar.indexing.files import read_card
 from nearfar.indexing.metrics import Metric
 from nearfar.registry import Registry
@@ -15,12 +16,24 @@ __all__ = ["BACKENDS", "create", "open_index"]
 BACKENDS: Registry[type[Index]] = Registry(
     "index back end",
     group="nearfar.indexing",
-    builtin={"exact": "nearfar.indexing.exact:ExactIndex", "faiss": "nearfar.indexing.flat:FaissIndex"},
+    builtin={
+        "exact": "nearfar.indexing.exact:ExactIndex",
+        "faiss": "nearfar.indexing.faiss_index:FaissIndex",
+    },
 )
 """Name to back end; other packages add theirs by the entry point group ``nearfar.indexing``."""
 
 
-def create(dim: int, *, metric: Metric = "cosine", backend: str = "exact", fingerprint: str | None = None) -> Index:
+def create(
+    dim: int,
+    *,
+    metric: Metric = "cosine",
+    backend: str = "exact",
+    fingerprint: str | None = None,
+    path: Path | str | None = None,
+    recall: float = TARGET_RECALL,
+    **options: Any,
+) -> Index:
     """Make an empty index.
 
     Args:
@@ -28,12 +41,16 @@ def create(dim: int, *, metric: Metric = "cosine", backend: str = "exact", finge
         metric: cosine (1 - cos), euclidean, sqeuclidean, or dot (-q·x).
         backend: a name of ``BACKENDS``.
         fingerprint: of the encoder whose vectors will be added; kept with the index.
+        path: the index folder: needed by back ends that last, which make it now; the others write to it in ``save``.
+        recall: the share of the k nearest that an approximate search must find (``Index.optimise``).
+        options: of the back end, for example ``server="postgresql://host/database"`` for pgvector.
 
     Raises:
         ConfigError: when the back end is unknown.
         InputError: when the metric is unknown or dim < 1.
     """
-    return BACKENDS.get(backend)(dim, metric=metric, fingerprint=fingerprint)
+    kind = BACKENDS.get(backend)
+    return kind(dim, metric=metric, fingerprint=fingerprint, path=path, recall=recall, **options)
 
 
 def open_index(path: Path | str, *, backend: str | None = None) -> Index:

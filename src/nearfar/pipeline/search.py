@@ -9,7 +9,7 @@ from typing import Any
 from nearfar.data.source import Source
 from nearfar.errors import ConfigError, DataError, require
 from nearfar.files import write_atomic
-from nearfar.indexing import open_index
+from nearfar.indexing import Id, open_index
 from nearfar.modalities import Modality, choose
 from nearfar.pipeline.embedder import embedder
 from nearfar.pipeline.features import Subject, open_subject
@@ -98,16 +98,16 @@ def _write_sheet(path: Path, results: Results, queries: Source | None, images: A
                 image=inputs.thumbnail(indexed.read(place[hit.id])),
                 distance=hit.distance,
                 label="" if hit.label is None else str(hit.label),
-                id=hit.id,
+                id=str(hit.id),
             )
             for hit in hits
         ]
         shown = inputs.thumbnail(asked.read(place_asked[name]))
-        rows.append(Query(image=shown, neighbours=neighbours, id=name))
+        rows.append(Query(image=shown, neighbours=neighbours, id=str(name)))
     buffer = io.BytesIO()
     neighbours_sheet(rows).save(buffer, format="PNG")
     write_atomic(path, buffer.getvalue())
 
 
-def _places(source: Source) -> dict[str, int]:
+def _places(source: Source) -> dict[Id, int]:
     return {name: row for row, name in enumerate(source.ids)}

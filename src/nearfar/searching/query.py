@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nearfar.errors import DataError, RunError, require
-from nearfar.indexing import Index, Neighbours
+from nearfar.errors import DataError, require
+from nearfar.indexing import Id, Index, Neighbours
 from nearfar.searching.results import Results
 
 if TYPE_CHECKING:
@@ -37,16 +37,7 @@ def check_fingerprint(index: Index, fingerprint: str | None) -> None:
     Raises:
         RunError: when both are known and differ.
     """
-    if fingerprint is not None and index.fingerprint is not None:
-        require(
-            fingerprint == index.fingerprint,
-            "search",
-            "the encoder",
-            f"the one of the index (fingerprint {index.fingerprint})",
-            fingerprint,
-            "give the run that made the index, or embed and index again",
-            error=RunError,
-        )
+    index.check_fingerprint(fingerprint)
 
 
 def search_vectors(
@@ -54,8 +45,10 @@ def search_vectors(
     vectors: ArrayLike,
     k: int = 10,
     *,
-    queries: Sequence[str] | None = None,
+    queries: Sequence[Id] | None = None,
     fingerprint: str | None = None,
+    where: Mapping[str, Any] | None = None,
+    within: float | None = None,
 ) -> Results:
     """Find the k nearest of each vector.
 
@@ -65,32 +58,48 @@ def search_vectors(
         k: how many; all when the index holds fewer.
         queries: the queries' ids; their row numbers if not given.
         fingerprint: of the encoder of the vectors, if known.
+        where: only items that pass this filter (see ``nearfar.indexing.filters``).
+        within: only items at most this far.
 
     Raises:
         InputError: on a wrong shape or value, or ids that are not Q different ones.
         RunError: when the vectors are of another encoder than the index.
     """
     check_fingerprint(index, fingerprint)
-    found = index.search(vectors, k)
-    names = [str(row) for row in range(len(found.ids))] if queries is None else list(queries)
+    found = index.search(vectors, k, where=where, within=within)
+    names: list[Id] = [str(row) for row in range(len(found.ids))] if queries is None else list(queries)
     different = len(set(names)) == len(names) == len(found.ids)
     require(different, "search", "query ids", f"{len(found.ids)} different ones", f"{len(set(names))}")
     return Results.of(index.metric, names, found)
 
 
-def search_ids(index: Index, ids: Sequence[str], k: int = 10) -> Results:
+def search_ids(
+    index: Index,
+    ids: Sequence[Id],
+    k: int = 10,
+    *,
+    where: Mapping[str, Any] | None = None,
+    within: float | None = None,
+) -> Results:
     """Find the k nearest of items that the index holds, each without itself.
+
+    Args:
+        index: an opened index.
+        ids: the queries.
+        k: how many.
+        where: only items that pass this filter (see ``nearfar.indexing.filters``).
+        within: only items at most this far.
 
     Raises:
         InputError: when an id is not in the index, or stands twice, or on k < 1.
     """
     require(k >= 1, "search", "k", ">= 1", k)
     require(len(set(ids)) == len(ids), "search", "ids", "all different", "one of them twice")
-    found = index.search(index.get(ids).vectors, k + 1)
+    found = index.search(index.get(ids).vectors, k + 1, where=where, within=within)
     return Results.of(index.metric, ids, without_itself(found, ids, k))
 
 
-def without_itself(found: Neighbours, ids: Sequence[str], k: int) -> Neighbours:
+def without_itself(found: Neighbours, ids: Sequence[Id], k: int) -> Neighbours:
     """Return the k nearest of items that the index holds, each without itself.
 
     Args:
@@ -99,18 +108,19 @@ def without_itself(found: Neighbours, ids: Sequence[str], k: int) -> Neighbours:
         k: how many.
     """
     others = [_without(found, row, name, k) for row, name in enumerate(ids)]
-    width = len(others[0]) if others else 0
-    columns = np.array(others, dtype=np.int64).reshape(len(others), width)
+    distances = np.full((len(others), max(map(len, others), default=0)), np.inf, np.float32)
+    for row, columns in enumerate(others):
+        distances[row, : len(columns)] = found.distances[row, columns]
     return Neighbours(
-        np.take_along_axis(found.distances, columns, axis=1),
+        distances,
         [[found.ids[row][column] for column in picked] for row, picked in enumerate(others)],
         [[found.labels[row][column] for column in picked] for row, picked in enumerate(others)],
     )
 
 
-def _without(found: Neighbours, row: int, name: str, k: int) -> list[int]:
+def _without(found: Neighbours, row: int, name: Id, k: int) -> list[int]:
     """Return the columns of the first k neighbours that are not the query (which ties or "dot" may put anywhere)."""
-    return [column for column, other in enumerate(found.ids[row]) if other != name][: min(k, len(found.ids[row]) - 1)]
+    return [column for column, other in enumerate(found.ids[row]) if other != name][:k]
 
 
 def search_images(
@@ -121,6 +131,8 @@ def search_images(
     *,
     channels: int | None = None,
     fingerprint: str | None = None,
+    where: Mapping[str, Any] | None = None,
+    within: float | None = None,
 ) -> Results:
     """Find the k nearest of every image of a file, a folder, or whatever ``nearfar.data.open_images`` opens.
 
@@ -133,6 +145,8 @@ def search_images(
         k: how many neighbours each.
         channels: what the encoder takes; given to ``open_images``.
         fingerprint: the encoder's.
+        where: only items that pass this filter (see ``nearfar.indexing.filters``).
+        within: only items at most this far.
 
     Raises:
         DataError: when there is no image that can be read.
@@ -141,11 +155,20 @@ def search_images(
     from nearfar.data import open_images
 
     check_fingerprint(index, fingerprint)
-    return search_source(index, open_images(data, channels=channels), embed, k, fingerprint=fingerprint, who=str(data))
+    source = open_images(data, channels=channels)
+    return search_source(index, source, embed, k, fingerprint=fingerprint, who=str(data), where=where, within=within)
 
 
 def search_source(
-    index: Index, source: Source, embed: Embed, k: int = 10, *, fingerprint: str | None = None, who: str = "search"
+    index: Index,
+    source: Source,
+    embed: Embed,
+    k: int = 10,
+    *,
+    fingerprint: str | None = None,
+    who: str = "search",
+    where: Mapping[str, Any] | None = None,
+    within: float | None = None,
 ) -> Results:
     """Find the k nearest of every item of a source; those that cannot be read are named in ``Results.skipped``.
 
@@ -156,6 +179,8 @@ def search_source(
         k: how many neighbours each.
         fingerprint: the encoder's.
         who: what the queries are called in errors.
+        where: only items that pass this filter (see ``nearfar.indexing.filters``).
+        within: only items at most this far.
 
     Raises:
         DataError: when there is no item that can be read.
@@ -178,7 +203,8 @@ def search_source(
             vectors.append(_embedded(embed, items))
     if not names:
         raise DataError(f"{who}: holds no item that can be read; the first, {skipped[0][0]}, because {skipped[0][1]}")
-    return Results.of(index.metric, names, index.search(np.concatenate(vectors), k), skipped)
+    found = index.search(np.concatenate(vectors), k, where=where, within=within)
+    return Results.of(index.metric, names, found, skipped)
 
 
 def _embedded(embed: Embed, items: Sequence[Any]) -> NDArray[np.float32]:

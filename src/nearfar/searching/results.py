@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.table import Table
 from rich.text import Text
 
-from nearfar.indexing import Neighbours
+from nearfar.indexing import Id, Neighbours
 
 __all__ = ["Hit", "Results"]
 
@@ -26,9 +26,9 @@ class Hit(NamedTuple):
         distance: in the index's metric.
     """
 
-    query: str
+    query: Id
     rank: int
-    id: str
+    id: Id
     label: str | int | None
     distance: float
 
@@ -45,25 +45,25 @@ class Results:
     """
 
     metric: str
-    queries: tuple[str, ...]
+    queries: tuple[Id, ...]
     hits: tuple[Hit, ...]
     skipped: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(
-        cls, metric: str, queries: Sequence[str], found: Neighbours, skipped: Sequence[tuple[str, str]] = ()
+        cls, metric: str, queries: Sequence[Id], found: Neighbours, skipped: Sequence[tuple[str, str]] = ()
     ) -> Results:
         """Put the queries' ids to what an index found for them."""
         hits = tuple(
             Hit(query, rank, name, label, float(distance))
             for query, names, labels, distances in zip(queries, found.ids, found.labels, found.distances, strict=True)
-            for rank, (name, label, distance) in enumerate(zip(names, labels, distances, strict=True), start=1)
+            for rank, (name, label, distance) in enumerate(zip(names, labels, distances, strict=False), start=1)
         )
         return cls(metric, tuple(queries), hits, tuple(skipped))
 
-    def by_query(self) -> Iterator[tuple[str, list[Hit]]]:
+    def by_query(self) -> Iterator[tuple[Id, list[Hit]]]:
         """Yield every query with its hits."""
-        groups: dict[str, list[Hit]] = {query: [] for query in self.queries}
+        groups: dict[Id, list[Hit]] = {query: [] for query in self.queries}
         for hit in self.hits:
             groups[hit.query].append(hit)
         yield from groups.items()
@@ -81,7 +81,7 @@ class Results:
         for query, hits in self.by_query():
             for hit in hits:
                 label = "" if hit.label is None else str(hit.label)
-                first = query if hit.rank == 1 else ""
-                table.add_row(Text(first), str(hit.rank), Text(hit.id), Text(label), f"{hit.distance:.6g}")
+                first = str(query) if hit.rank == 1 else ""
+                table.add_row(Text(first), str(hit.rank), Text(str(hit.id)), Text(label), f"{hit.distance:.6g}")
             table.add_section()
         return table

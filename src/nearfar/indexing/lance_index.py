@@ -1,0 +1,405 @@
+"""The Lance back end: a LanceDB table in the index folder or on object storage, and its FAISS index in memory.
+
+Every write is one transaction of the table, so it is there or it is not, whatever happens to the process. Searches go
+to a FAISS index of the table in this process, kept in step with every write, so filters and thresholds behave as they
+do there. LanceDB's own approximate search is not used: its defaults lose most neighbours, and filtered ones more.
+
+    number     int64, of the insertion, ascending: the order of equal distances
+    id         text; whole tells whether it stands for a whole number
+    vector     D float32, as they were added
+    label      text, or label_number
+    metadata   JSON text
+    thumbnail  an encoded picture
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfar.errors import RunError, extra, require
+from nearfar.files import atomic_path
+from nearfar.indexing.base import Index
+from nearfar.indexing.card import STRUCTURE, LastingCard, digest
+from nearfar.indexing.faiss_index import FaissIndex
+from nearfar.indexing.filters import Filter
+from nearfar.indexing.plans import Codes, Kind, Plan
+from nearfar.indexing.records import Floats, Id, Neighbours, Records
+
+__all__ = ["LanceIndex"]
+
+TABLE = "items"
+READ = 65_536
+SMALL_WRITES = 200
+"""Writes after which the table is compacted and versions older than an hour are dropped."""
+
+
+class LanceIndex(LastingCard, Index):
+    """Vectors, metadata and thumbnails in a LanceDB table that lasts.
+
+    Several processes on one machine may use the folder: writers take turns, readers see a write with their next call.
+    On object storage one process may write at a time.
+
+    Memory: that of ``FaissIndex``; thumbnails stay on disk.
+
+    Args:
+        dim: the length of a vector.
+        path: the index folder.
+        server: where the table lies, if not in the folder, for example ``s3://bucket/photos``.
+        kind: of the structure in memory, see ``FaissIndex``.
+        codes: of the structure in memory, see ``FaissIndex``.
+        options: see ``Index``.
+    """
+
+    backend: ClassVar[str] = "lance"
+    lasting: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        path: Path | str | None = None,
+        server: str | None = None,
+        kind: Kind = "auto",
+        codes: Codes = "auto",
+        **options: Any,
+    ) -> None:
+        super().__init__(dim, path=path, **options)
+        self._prepare(server, {"kind": kind, "codes": codes})
+        self._connect()
+        self._claim_card()
+        with self._storage():
+            self._table = self._database.create_table(TABLE, schema=self._schema(), exist_ok=False)
+        self._write_card()
+        self._load()
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Open the folder, read the table and its structure (see ``Index.open``)."""
+        index, card = cls._from_card(path)
+        index._connect()
+        with index._storage("is a damaged index"):
+            index._table = index._database.open_table(TABLE)
+            fields = set(index._table.schema.names)
+        fits = fields >= set(index._schema().names)
+        require(fits, str(path), "table", "that of an index", f"one with {sorted(fields)}", error=RunError)
+        index._load(card)
+        return index
+
+    # -- the table -----------------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        lancedb = extra("lancedb", "lance", "the lance back end")
+        assert self.path is not None
+        self._local = self.server is None
+        self._database: Any = lancedb.connect(self.server or str(self.path))
+        self._versions = self.path / f"{TABLE}.lance" / "_versions"
+        self._seen: object = None
+        self._small = 0
+
+    def _schema(self) -> Any:
+        import pyarrow as pa
+
+        return pa.schema(
+            [
+                pa.field("number", pa.int64(), nullable=False),
+                pa.field("id", pa.string(), nullable=False),
+                pa.field("whole", pa.bool_(), nullable=False),
+                pa.field("vector", pa.list_(pa.float32(), self.dim), nullable=False),
+                pa.field("label", pa.string()),
+                pa.field("label_number", pa.int64()),
+                pa.field("metadata", pa.string()),
+                pa.field("thumbnail", pa.binary()),
+            ]
+        )
+
+    @contextlib.contextmanager
+    def _storage(self, what: str = "cannot be written") -> Iterator[None]:
+        try:
+            yield
+        except (OSError, RuntimeError, ValueError) as error:
+            if isinstance(error, RunError):
+                raise
+            brief = (str(error).splitlines() or [type(error).__name__])[0][:300]
+            raise RunError(
+                f"{self.server or self.path}: {what} ({brief}); see that the place is whole and has room"
+            ) from None
+
+    def _load(self, card: dict[str, Any] | None = None) -> None:
+        """Read the whole table, and its structure from the file beside it if there is one that fits."""
+        options = {"kind": self.options["kind"], "codes": self.options["codes"], "recall": self.recall}
+        self._memory = FaissIndex(self.dim, metric=self.metric, **options)
+        self._seen = self._stamp()
+        table, columns = self._memory.table, self._columns()
+        with self._storage("is a damaged index"):
+            self._table.checkout_latest()
+            count = self._table.count_rows()
+            vectors = np.empty((count, self.dim), np.float32)
+            parts, numbers = [], []
+            start = 0
+            for batch in self._batches(None, columns):
+                rows, stamps = self._records(batch)
+                vectors[start : start + len(rows.ids)] = rows.vectors
+                parts.append(rows)
+                numbers.append(stamps)
+                start += len(rows.ids)
+        if count:
+            require(start == count, str(self.path), "table", f"of {count} rows", start, error=RunError)
+            stamps = np.concatenate(numbers)
+            order = np.argsort(stamps, kind="stable")
+            ids = [name for part in parts for name in part.ids]
+            labels = [label for part in parts for label in part.labels]
+            metadata = [item for part in parts for item in part.metadata]
+            if not (order == np.arange(count)).all():
+                vectors, stamps = vectors[order], stamps[order]
+                ids, labels, metadata = ([one[row] for row in order.tolist()] for one in (ids, labels, metadata))
+            twice = len(ids) - len(set(ids))
+            require(not twice, str(self.path), "ids", "all different", f"{twice} of them twice", error=RunError)
+            table.append(Records(ids, vectors, labels, metadata, []), stamps, adopt=True)
+        self._memory.adopt(self._structure(card))
+
+    def _structure(self, card: dict[str, Any] | None) -> tuple[Path | None, Plan]:
+        """Return the file of the structure and its plan, if its slots are still those of the table."""
+        said = (card or {}).get("structure")
+        flat = (None, Plan(recall=1.0))
+        if not said or self.path is None:
+            return flat
+        try:
+            file, plan = self.path / str(said["file"]), Plan.from_json(said["plan"])
+            covered, stamps = int(said["count"]), self._memory.table.stamps
+            fits = STRUCTURE.fullmatch(str(said["file"])) and file.is_file() and file.stat().st_size == said["bytes"]
+            same = covered <= len(stamps) and digest(stamps[:covered]) == said["digest"]
+        except (KeyError, TypeError, ValueError, OSError):
+            return flat
+        return (file, plan) if fits and same else flat
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    @property
+    def count(self) -> int:
+        """How many vectors the index holds."""
+        return self._memory.count
+
+    @property
+    def ids(self) -> Sequence[Id]:
+        """All ids in the order of insertion."""
+        self._refresh()
+        return self._memory.ids
+
+    @property
+    def plan(self) -> Plan:
+        """The structure in memory and what was measured of it."""
+        return self._memory.plan
+
+    def _search(self, queries: Floats, k: int, where: Filter | None) -> Neighbours:
+        return self._memory._search(queries, k, where)
+
+    def _get(self, ids: list[Id], thumbnails: bool) -> Records:
+        found = self._memory._get(ids, False)
+        if not thumbnails:
+            return found
+        stamps = self._memory.table.stamps[[self._memory.table.slot[name] for name in ids]].tolist()
+        return found._replace(thumbnails=self._pictures(stamps))
+
+    def _pictures(self, numbers: list[int]) -> list[bytes | None]:
+        wanted = ", ".join(str(int(number)) for number in sorted(set(numbers)))
+        with self._storage("cannot be read"):
+            found: dict[int, bytes | None] = {}
+            for batch in self._batches(f"number IN ({wanted})", ["number", "thumbnail"]):
+                found |= dict(zip(batch["number"].to_pylist(), batch["thumbnail"].to_pylist(), strict=True))
+        return [found.get(number) for number in numbers]
+
+    def _iterate(self, size: int, where: Filter | None, thumbnails: bool) -> Iterator[Records]:
+        self._refresh()
+        for part in self._memory._iterate(size, where, False):
+            yield self._get(part.ids, True) if thumbnails else part
+
+    def _matching(self, where: Filter) -> int:
+        return self._memory._matching(where)
+
+    def _contains(self, ids: list[Id]) -> list[bool]:
+        return self._memory._contains(ids)
+
+    def _kinds(self) -> tuple[type | None, type | None]:
+        return self._memory._kinds()
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def _add(self, rows: Records) -> None:
+        stamps = self._next(len(rows.ids))
+        with self._storage():
+            self._table.add(self._arrow(rows, stamps))
+        self._wrote(rows, stamps, [])
+
+    def _upsert(self, rows: Records) -> None:
+        stamps = self._next(len(rows.ids))
+        known = [name for name, there in zip(rows.ids, self._contains(rows.ids), strict=True) if there]
+        with self._storage():
+            if known:
+                merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+                merge.execute(self._arrow(rows, stamps))
+            else:
+                self._table.add(self._arrow(rows, stamps))
+        self._wrote(rows, stamps, known)
+
+    def _remove(self, ids: list[Id]) -> None:
+        table = self._memory.table
+        numbers = table.stamps[[table.slot[name] for name in ids]].tolist()
+        with self._storage():
+            self._table.delete(f"number IN ({', '.join(map(str, numbers))})")
+        self._wrote(None, None, ids)
+
+    def _wrote(self, rows: Records | None, stamps: NDArray[np.int64] | None, gone: list[Id]) -> None:
+        """Bring the memory into step."""
+        if gone:
+            self._memory._remove(gone)
+        if rows is not None:
+            self._memory.append(rows._replace(thumbnails=[]), stamps)
+        self._small += 1
+        if self._small >= SMALL_WRITES:
+            self._tidy()
+        self._seen = self._stamp()
+
+    def _tidy(self) -> None:
+        import datetime
+
+        with self._storage():
+            self._table.optimize(cleanup_older_than=datetime.timedelta(hours=1))
+        self._small = 0
+
+    def _next(self, count: int) -> NDArray[np.int64]:
+        stamps = self._memory.table.stamps
+        self._last = max(getattr(self, "_last", -1), int(stamps[-1]) if len(stamps) else -1)
+        first = self._last + 1
+        self._last += count
+        return np.arange(first, first + count)
+
+    def _optimise(self) -> str:
+        self._tidy()
+        self._memory.recall = self.recall
+        words = self._memory._optimise().partition(": ")[2]
+        self._keep_structure()
+        self._seen = self._stamp()
+        return f"{self.backend}: {words}"
+
+    def _keep_structure(self) -> None:
+        assert self.path is not None
+        stamps = self._memory.table.stamps
+        file = self.path / f"structure-{digest(stamps)[:16]}.faiss"
+        before = self._described.pop("structure", None)
+        written = False
+        with contextlib.suppress(_Nothing), atomic_path(file) as temporary:
+            written = self._memory.write_engine(temporary)
+            if not written:
+                raise _Nothing
+        if written:
+            plan = self._memory.plan.to_json()
+            size = file.stat().st_size
+            about = {"file": file.name, "bytes": size, "count": len(stamps), "digest": digest(stamps), "plan": plan}
+            self._described["structure"] = about
+        self._write_card()
+        del before
+        for old in self.path.iterdir():
+            if STRUCTURE.fullmatch(old.name) and (not written or old.name != file.name):
+                old.unlink(missing_ok=True)
+
+    # -- other processes -----------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._only_writer():
+            self._refresh()
+            yield
+
+    def _stamp(self) -> object:
+        """Return what changes when anybody writes: cheap enough to ask before every search."""
+        if not self._local:
+            with self._storage("cannot be read"):
+                self._table.checkout_latest()
+                return self._table.version
+        try:
+            return os.stat(self._versions).st_mtime_ns  # noqa: PTH116 - a search asks this, and Path.stat takes longer
+        except OSError as error:
+            raise RunError(f"{self._versions}: cannot be read ({error.strerror}); is the index still there?") from None
+
+    def _refresh(self) -> None:
+        if (now := self._stamp()) == self._seen:
+            return
+        table = self._memory.table
+        with self._storage("cannot be read"):
+            self._table.checkout_latest()
+            there = [batch["number"].to_numpy() for batch in self._batches(None, ["number"])]
+        numbers = np.sort(np.concatenate(there)) if there else np.empty(0, np.int64)
+        known = table.stamps[table.alive]
+        gone = np.flatnonzero(table.alive)[~np.isin(known, numbers)]
+        if len(gone):
+            self._memory._remove(table.records(gone).ids)
+        last = int(known[-1]) if len(known) else -1
+        if len(numbers) and numbers[-1] > last:
+            with self._storage("cannot be read"):
+                new = [self._records(b) for b in self._batches(f"number > {last}", self._columns())]
+            for rows, stamps in sorted(new, key=lambda one: int(one[1].min(initial=0))):
+                order = np.argsort(stamps)
+                self._memory.append(_ordered(rows, order), stamps[order])
+        self._read_description()
+        self._seen = now
+
+    # -- between rows and Arrow ----------------------------------------------------------------------------------
+
+    def _columns(self) -> list[str]:
+        return ["number", "id", "whole", "vector", "label", "label_number", "metadata"]
+
+    def _batches(self, where: str | None, columns: list[str]) -> Iterator[Any]:
+        """Yield record batches; ``where`` holds nothing but our own numbers."""
+        query = self._table.search().select(columns)
+        if where is not None:
+            query = query.where(where)
+        for batch in query.to_batches(READ):
+            if len(batch):
+                yield batch
+
+    def _arrow(self, rows: Records, stamps: NDArray[np.int64]) -> Any:
+        import pyarrow as pa
+
+        text = [None if label is None or isinstance(label, int) else label for label in rows.labels]
+        numbers = [label if isinstance(label, int) else None for label in rows.labels]
+        metadata = [json.dumps(item, ensure_ascii=False) if item else None for item in rows.metadata]
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.vectors.reshape(-1)), self.dim)
+        columns = [
+            pa.array(stamps),
+            pa.array([str(name) for name in rows.ids], pa.string()),
+            pa.array([isinstance(name, int) for name in rows.ids], pa.bool_()),
+            vectors,
+            pa.array(text, pa.string()),
+            pa.array(numbers, pa.int64()),
+            pa.array(metadata, pa.string()),
+            pa.array(rows.thumbnails or [None] * len(rows.ids), pa.binary()),
+        ]
+        return pa.Table.from_arrays(columns, schema=self._schema())
+
+    def _records(self, batch: Any) -> tuple[Records, NDArray[np.int64]]:
+        ids: list[Id] = batch["id"].to_pylist()
+        if len(batch) and batch["whole"][0].as_py():
+            ids = [int(name) for name in ids]
+        text, number = batch["label"].to_pylist(), batch["label_number"].to_pylist()
+        labels = [a if a is not None else b for a, b in zip(text, number, strict=True)]
+        metadata = [json.loads(item) if item else {} for item in batch["metadata"].to_pylist()]
+        vectors = batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(len(batch), self.dim)
+        return Records(ids, vectors, labels, metadata, []), batch["number"].to_numpy()
+
+
+class _Nothing(Exception):  # noqa: N818
+    pass
+
+
+def _ordered(rows: Records, order: NDArray[np.int64]) -> Records:
+    listed = order.tolist()
+    ids, labels, metadata = ([one[row] for row in listed] for one in (rows.ids, rows.labels, rows.metadata))
+    return Records(ids, rows.vectors[order], labels, metadata, [])
