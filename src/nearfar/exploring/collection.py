@@ -65,7 +65,7 @@ class Collection:
         """
         _check(name, index.count)
         records = index.get(list(index.ids))
-        return cls._made(name, records.ids, records.vectors, {"label": records.labels}, index)
+        return cls._made(name, [str(one) for one in records.ids], records.vectors, {"label": records.labels}, index)
 
     @classmethod
     def of_parquet(cls, path: Path) -> Collection:
