@@ -30,6 +30,7 @@ __all__ = [
     "EmbeddingsInfo",
     "Label",
     "count_rows",
+    "embeddings_layout",
     "first_bad_row",
     "iterate_embeddings",
     "read_embeddings",
@@ -135,6 +136,17 @@ def iterate_embeddings(path: Path | str, batch_size: int = 65_536) -> Iterator[E
                 start += len(batch)
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{path}: is damaged ({_first_line(error)}); make it again") from None
+
+
+@contextlib.contextmanager
+def embeddings_layout(path: Path) -> Iterator[tuple[Any, Any]]:
+    """Open a file and say where it keeps what: for readers of further columns.
+
+    Raises:
+        DataError: when it cannot be read as embeddings.
+    """
+    with _open(path) as file:
+        yield file, _Layout.of(path, file)
 
 
 @contextlib.contextmanager

@@ -14,9 +14,10 @@ lightning, torchvision or timm, and nothing of nearfar above layer 2.
 """
 
 from nearfar.indexing.base import Index
+from nearfar.indexing.expressions import read_where
 from nearfar.indexing.filters import parse_filter
 from nearfar.indexing.metrics import METRICS, Metric, pair_distances
-from nearfar.indexing.open import BACKENDS, create, open_index
+from nearfar.indexing.open import BACKENDS, create, open_index, open_unfinished
 from nearfar.indexing.records import Id, Label, Metadata, Neighbours, Records
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "Records",
     "create",
     "open_index",
+    "open_unfinished",
     "pair_distances",
     "parse_filter",
+    "read_where",
 ]

@@ -226,7 +226,7 @@ class Index(abc.ABC):
             self._refresh()
             if fingerprint is not None:
                 self.check_fingerprint(fingerprint)
-            k = min(int(k), self.count)
+            k = self._at_most(int(k))
             if k == 0 or not len(queries):
                 empty = np.empty((len(queries), 0 if parsed else k), np.float32)
                 return Neighbours(empty, [[] for _ in queries], [[] for _ in queries])
@@ -332,6 +332,17 @@ class Index(abc.ABC):
             RunError: when the folder holds no index, a damaged one, or one of a later version.
         """
 
+    def bulk(self) -> AbstractContextManager[object]:
+        """Within this block, ``add`` may put off what only searching needs."""
+        return nullcontext()
+
+    def finish(self) -> None:  # noqa: B027
+        """Say that an index made with ``building`` is complete."""
+
+    def destroy(self) -> None:
+        """Remove what lies outside the folder, and close; the folder stays."""
+        self.close()
+
     def close(self) -> None:  # noqa: B027
         """Let go of files and connections; the index cannot be used afterwards."""
 
@@ -377,6 +388,10 @@ class Index(abc.ABC):
     def _writing(self) -> AbstractContextManager[object]:
         """Keep other writers out, and take over what they wrote, for the time of one write."""
         return nullcontext()
+
+    def _at_most(self, k: int) -> int:
+        """Return k, or the count where that is smaller and known without asking."""
+        return min(k, self.count)
 
     def _refresh(self) -> None:  # noqa: B027
         """Take over what other processes wrote."""

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,8 +18,9 @@ from nearfar.files import write_atomic
 from nearfar.indexing.base import TARGET_RECALL, Index
 from nearfar.indexing.files import CARD, card_of, read_card
 from nearfar.indexing.metrics import METRICS
+from nearfar.indexing.records import Id
 
-__all__ = ["LOCK", "STRUCTURE", "LastingCard", "digest"]
+__all__ = ["LOCK", "STRUCTURE", "LastingCard", "digest", "key_of"]
 
 LOCK = "index.lock"
 PATIENCE_S = 60
@@ -32,12 +33,12 @@ class LastingCard(Index):
     server: str | None
     options: dict[str, Any]
 
-    def _prepare(self, server: str | None, options: dict[str, Any]) -> None:
+    def _prepare(self, server: str | None, options: dict[str, Any], building: Mapping[str, Any] | None = None) -> None:
         if self.path is None:
             raise ConfigError(f"index: path must be given for the {self.backend} back end, whose writes last, got none")
         self.server = server
         self.options = options
-        self._described: dict[str, Any] = {}
+        self._described: dict[str, Any] = {} if building is None else {"building": dict(building)}
 
     def _claim_card(self) -> None:
         """Make the folder, which must be empty or absent."""
@@ -64,10 +65,12 @@ class LastingCard(Index):
         self._fingerprint, self._calibration = card.get("fingerprint"), card.get("calibration")
 
     @classmethod
-    def _from_card(cls, path: Path | str) -> tuple[Self, dict[str, Any]]:
+    def _from_card(cls, path: Path | str, *, unfinished: bool = False) -> tuple[Self, dict[str, Any]]:
         """Return an index that knows what its folder says, and has no connection yet."""
         folder = Path(path)
         card = read_card(folder)
+        if "building" in card and not unfinished:
+            raise RunError(f"{folder}: is not finished; give the command that builds it once more and it goes on")
         try:
             ours = card["backend"] == cls.backend and card["metric"] in METRICS and isinstance(card["options"], dict)
             index = cls.__new__(cls)
@@ -89,6 +92,12 @@ class LastingCard(Index):
         known = {*card_of(index), "server", "options"}
         index._described = {name: value for name, value in card.items() if name not in known}
         return index, card
+
+    def finish(self) -> None:
+        """Say that an index made with ``building`` is complete."""
+        with self._lock:
+            if self._described.pop("building", None) is not None:
+                self._write_card()
 
     def save(self, path: Path | str | None = None) -> None:
         """Do nothing for the index's own folder, where every write is; copy all into another (see ``Index``)."""
@@ -127,6 +136,11 @@ class LastingCard(Index):
 def digest(stamps: NDArray[np.int64]) -> str:
     """Return a hash of numbers of insertions: the same exactly when it is the same items in the same order."""
     return hashlib.blake2b(stamps.astype("<i8").tobytes(), digest_size=16).hexdigest()
+
+
+def key_of(name: Id) -> bytes:
+    """Return a hash of an id, text and whole number apart: 32 bytes, however long the id is."""
+    return hashlib.sha256(f"{'i' if isinstance(name, int) else 's'}{name}".encode()).digest()
 
 
 STRUCTURE = re.compile(r"structure-[0-9a-f]{16}\.faiss")

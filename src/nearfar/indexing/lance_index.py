@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from nearfar.errors import RunError, extra, require
 from nearfar.files import atomic_path
 from nearfar.indexing.base import Index
-from nearfar.indexing.card import STRUCTURE, LastingCard, digest
+from nearfar.indexing.card import STRUCTURE, LastingCard, digest, key_of
 from nearfar.indexing.faiss_index import FaissIndex
+from nearfar.indexing.files import read_card
 from nearfar.indexing.filters import Filter
 from nearfar.indexing.plans import Codes, Kind, Plan
 from nearfar.indexing.records import Floats, Id, Neighbours, Records
@@ -55,6 +56,7 @@ class LanceIndex(LastingCard, Index):
         server: where the table lies, if not in the folder, for example ``s3://bucket/photos``.
         kind: of the structure in memory, see ``FaissIndex``.
         codes: of the structure in memory, see ``FaissIndex``.
+        building: what it is being built from: it can be opened as usual only after ``finish``.
         options: see ``Index``.
     """
 
@@ -69,28 +71,34 @@ class LanceIndex(LastingCard, Index):
         server: str | None = None,
         kind: Kind = "auto",
         codes: Codes = "auto",
+        building: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(dim, path=path, **options)
-        self._prepare(server, {"kind": kind, "codes": codes})
+        self._prepare(server, {"kind": kind, "codes": codes}, building)
         self._connect()
         self._claim_card()
         with self._storage():
             self._table = self._database.create_table(TABLE, schema=self._schema(), exist_ok=False)
         self._write_card()
-        self._load()
 
     @classmethod
-    def open(cls, path: Path | str) -> Self:
-        """Open the folder, read the table and its structure (see ``Index.open``)."""
-        index, card = cls._from_card(path)
+    def open(cls, path: Path | str, *, unfinished: bool = False) -> Self:
+        """Open the folder, read the table and its structure (see ``Index.open``).
+
+        Args:
+            path: the folder.
+            unfinished: open an index that is still being built, to go on; the table is then read when it is needed.
+        """
+        index, card = cls._from_card(path, unfinished=unfinished)
         index._connect()
         with index._storage("is a damaged index"):
             index._table = index._database.open_table(TABLE)
             fields = set(index._table.schema.names)
         fits = fields >= set(index._schema().names)
         require(fits, str(path), "table", "that of an index", f"one with {sorted(fields)}", error=RunError)
-        index._load(card)
+        if not unfinished:
+            index._load(card)
         return index
 
     # -- the table -----------------------------------------------------------------------------------------------
@@ -103,6 +111,8 @@ class LanceIndex(LastingCard, Index):
         self._versions = self.path / f"{TABLE}.lance" / "_versions"
         self._seen: object = None
         self._small = 0
+        self._loaded: FaissIndex | None = None
+        self._bulk: _Bulk | None = None
 
     def _schema(self) -> Any:
         import pyarrow as pa
@@ -135,9 +145,9 @@ class LanceIndex(LastingCard, Index):
     def _load(self, card: dict[str, Any] | None = None) -> None:
         """Read the whole table, and its structure from the file beside it if there is one that fits."""
         options = {"kind": self.options["kind"], "codes": self.options["codes"], "recall": self.recall}
-        self._memory = FaissIndex(self.dim, metric=self.metric, **options)
+        memory = FaissIndex(self.dim, metric=self.metric, **options)
         self._seen = self._stamp()
-        table, columns = self._memory.table, self._columns()
+        table, columns = memory.table, self._columns()
         with self._storage("is a damaged index"):
             self._table.checkout_latest()
             count = self._table.count_rows()
@@ -163,9 +173,19 @@ class LanceIndex(LastingCard, Index):
             twice = len(ids) - len(set(ids))
             require(not twice, str(self.path), "ids", "all different", f"{twice} of them twice", error=RunError)
             table.append(Records(ids, vectors, labels, metadata, []), stamps, adopt=True)
-        self._memory.adopt(self._structure(card))
+        memory.adopt(self._structure(card, table.stamps))
+        self._loaded = memory
 
-    def _structure(self, card: dict[str, Any] | None) -> tuple[Path | None, Plan]:
+    @property
+    def _memory(self) -> FaissIndex:
+        """The index in memory, read when first needed."""
+        if self._loaded is None:
+            assert self.path is not None
+            self._load(read_card(self.path))
+        assert self._loaded is not None
+        return self._loaded
+
+    def _structure(self, card: dict[str, Any] | None, stamps: NDArray[np.int64]) -> tuple[Path | None, Plan]:
         """Return the file of the structure and its plan, if its slots are still those of the table."""
         said = (card or {}).get("structure")
         flat = (None, Plan(recall=1.0))
@@ -173,7 +193,7 @@ class LanceIndex(LastingCard, Index):
             return flat
         try:
             file, plan = self.path / str(said["file"]), Plan.from_json(said["plan"])
-            covered, stamps = int(said["count"]), self._memory.table.stamps
+            covered = int(said["count"])
             fits = STRUCTURE.fullmatch(str(said["file"])) and file.is_file() and file.stat().st_size == said["bytes"]
             same = covered <= len(stamps) and digest(stamps[:covered]) == said["digest"]
         except (KeyError, TypeError, ValueError, OSError):
@@ -185,6 +205,9 @@ class LanceIndex(LastingCard, Index):
     @property
     def count(self) -> int:
         """How many vectors the index holds."""
+        if self._loaded is None:
+            with self._storage("cannot be read"):
+                return int(self._table.count_rows())
         return self._memory.count
 
     @property
@@ -225,9 +248,13 @@ class LanceIndex(LastingCard, Index):
         return self._memory._matching(where)
 
     def _contains(self, ids: list[Id]) -> list[bool]:
+        if self._bulk is not None:
+            return self._bulk.contains(ids)
         return self._memory._contains(ids)
 
     def _kinds(self) -> tuple[type | None, type | None]:
+        if self._bulk is not None:
+            return self._bulk.kinds
         return self._memory._kinds()
 
     # -- writing -------------------------------------------------------------------------------------------------
@@ -258,9 +285,11 @@ class LanceIndex(LastingCard, Index):
 
     def _wrote(self, rows: Records | None, stamps: NDArray[np.int64] | None, gone: list[Id]) -> None:
         """Bring the memory into step."""
-        if gone:
+        if self._bulk is not None and rows is not None:
+            self._bulk.know(rows)
+        elif gone:
             self._memory._remove(gone)
-        if rows is not None:
+        if rows is not None and self._bulk is None:
             self._memory.append(rows._replace(thumbnails=[]), stamps)
         self._small += 1
         if self._small >= SMALL_WRITES:
@@ -274,9 +303,25 @@ class LanceIndex(LastingCard, Index):
             self._table.optimize(cleanup_older_than=datetime.timedelta(hours=1))
         self._small = 0
 
+    @contextlib.contextmanager
+    def bulk(self) -> Iterator[None]:
+        """Within this block only hashes of the ids are in memory, 8 bytes each; other writers are kept out."""
+        with self._lock, self._only_writer():
+            self._loaded, self._bulk = None, _Bulk()
+            with self._storage("cannot be read"):
+                self._table.checkout_latest()
+                for batch in self._batches(None, ["number", "id", "whole", "label", "label_number"]):
+                    self._bulk.know_batch(batch)
+            self._last = self._bulk.last
+            try:
+                yield
+            finally:
+                self._bulk, self._seen = None, None
+
     def _next(self, count: int) -> NDArray[np.int64]:
-        stamps = self._memory.table.stamps
-        self._last = max(getattr(self, "_last", -1), int(stamps[-1]) if len(stamps) else -1)
+        if self._bulk is None:
+            stamps = self._memory.table.stamps
+            self._last = max(getattr(self, "_last", -1), int(stamps[-1]) if len(stamps) else -1)
         first = self._last + 1
         self._last += count
         return np.arange(first, first + count)
@@ -289,11 +334,18 @@ class LanceIndex(LastingCard, Index):
         self._seen = self._stamp()
         return f"{self.backend}: {words}"
 
+    def destroy(self) -> None:
+        """Remove the table, if it lies elsewhere."""
+        if self.server is not None:
+            with self._storage():
+                self._database.drop_table(TABLE)
+        self.close()
+
     def _keep_structure(self) -> None:
         assert self.path is not None
         stamps = self._memory.table.stamps
         file = self.path / f"structure-{digest(stamps)[:16]}.faiss"
-        before = self._described.pop("structure", None)
+        self._described.pop("structure", None)
         written = False
         with contextlib.suppress(_Nothing), atomic_path(file) as temporary:
             written = self._memory.write_engine(temporary)
@@ -305,7 +357,6 @@ class LanceIndex(LastingCard, Index):
             about = {"file": file.name, "bytes": size, "count": len(stamps), "digest": digest(stamps), "plan": plan}
             self._described["structure"] = about
         self._write_card()
-        del before
         for old in self.path.iterdir():
             if STRUCTURE.fullmatch(old.name) and (not written or old.name != file.name):
                 old.unlink(missing_ok=True)
@@ -314,6 +365,9 @@ class LanceIndex(LastingCard, Index):
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
+        if self._bulk is not None:
+            yield
+            return
         with self._only_writer():
             self._refresh()
             yield
@@ -330,6 +384,8 @@ class LanceIndex(LastingCard, Index):
             raise RunError(f"{self._versions}: cannot be read ({error.strerror}); is the index still there?") from None
 
     def _refresh(self) -> None:
+        if self._bulk is not None or self._loaded is None:
+            return
         if (now := self._stamp()) == self._seen:
             return
         table = self._memory.table
@@ -393,6 +449,42 @@ class LanceIndex(LastingCard, Index):
         metadata = [json.loads(item) if item else {} for item in batch["metadata"].to_pylist()]
         vectors = batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(len(batch), self.dim)
         return Records(ids, vectors, labels, metadata, []), batch["number"].to_numpy()
+
+
+class _Bulk:
+    """What ``add`` must know of the items while an index is built: that ids are new and kinds are not mixed."""
+
+    def __init__(self) -> None:
+        self.known = np.empty(0, np.uint64)
+        self.kinds: tuple[type | None, type | None] = (None, None)
+        self.last = -1
+
+    def contains(self, ids: list[Id]) -> list[bool]:
+        """Say of each id whether its hash is known; 64 bits of it, so a new id is refused once in 10^19 / N."""
+        hashes = _hashes(ids)
+        places = np.searchsorted(self.known, hashes)
+        places[places == len(self.known)] = 0
+        found: list[bool] = (self.known[places] == hashes).tolist() if len(self.known) else [False] * len(ids)
+        return found
+
+    def know(self, rows: Records) -> None:
+        """Take in items that were written."""
+        self.known = np.sort(np.concatenate([self.known, _hashes(rows.ids)]), kind="stable")
+        label = next((type(one) for one in rows.labels if one is not None), None)
+        self.kinds = (self.kinds[0] or type(rows.ids[0])), (self.kinds[1] or label)
+
+    def know_batch(self, batch: Any) -> None:
+        """Take in items that were written before."""
+        whole = bool(batch["whole"][0].as_py())
+        ids: list[Id] = [int(name) for name in batch["id"].to_pylist()] if whole else batch["id"].to_pylist()
+        text, number = batch["label"].to_pylist(), batch["label_number"].to_pylist()
+        labels = [a if a is not None else b for a, b in zip(text, number, strict=True)]
+        self.know(Records(ids, np.empty((0, 0), np.float32), labels, [], []))
+        self.last = max(self.last, int(batch["number"].to_numpy().max()))
+
+
+def _hashes(ids: list[Id]) -> NDArray[np.uint64]:
+    return np.frombuffer(b"".join(key_of(name)[:8] for name in ids), np.uint64)
 
 
 class _Nothing(Exception):  # noqa: N818

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nearfar.errors import ConfigError, RunError
+from nearfar.errors import ConfigError, RunError, require
 from nearfar.indexing.base import TARGET_RECALL, Index
-from nearfar.indexing.files import read_card
+from nearfar.indexing.files import CARD, read_card
 from nearfar.indexing.metrics import Metric
 from nearfar.registry import Registry
 
-__all__ = ["BACKENDS", "create", "open_index"]
+__all__ = ["BACKENDS", "create", "open_index", "open_unfinished"]
 
 BACKENDS: Registry[type[Index]] = Registry(
     "index back end",
@@ -72,3 +73,29 @@ def open_index(path: Path | str, *, backend: str | None = None) -> Index:
             raise
         raise RunError(f"{path}: was made by a back end that is not installed: {error}") from None
     return kind.open(path)
+
+
+def open_unfinished(path: Path | str, source: Mapping[str, Any]) -> Index | None:
+    """Open an index whose building was stopped, to go on.
+
+    Args:
+        path: its folder.
+        source: what it is built from (``building`` of ``create``).
+
+    Returns:
+        The index, or ``None`` when the folder holds no unfinished one.
+
+    Raises:
+        RunError: when it is being built from something else, or cannot be opened.
+    """
+    folder = Path(path)
+    if not (folder / CARD).exists():
+        return None
+    card = read_card(folder)
+    if "building" not in card:
+        return None
+    got, fix = f"one of {card['building']}", "add --overwrite to start anew"
+    must = f"of the same file, {dict(source)}"
+    require(card["building"] == dict(source), str(folder), "unfinished index", must, got, fix, error=RunError)
+    found: Index = BACKENDS.get(str(card["backend"])).open(folder, unfinished=True)  # type: ignore[call-arg]
+    return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from nearfar.indexing.engines import Engine
 from nearfar.indexing.plans import Plan
 from nearfar.indexing.records import Floats
 
-__all__ = ["tune"]
+__all__ = ["recall_of", "tune"]
 
 QUERIES = 256
 K = 10
@@ -63,6 +64,12 @@ def tune(engine: Engine, points: Floats, settle: Settle, target: float, *, seed:
             break
     engine.plan = best
     return best
+
+
+def recall_of(found: Sequence[Sequence[Any]], truth: Sequence[Sequence[Any]]) -> float:
+    """Return the mean share of each query's true neighbours that were found."""
+    shares = [len(set(a) & set(b)) / len(b) for a, b in zip(found, truth, strict=True) if b]
+    return float(np.mean(shares)) if shares else 1.0
 
 
 def _ladder(plan: Plan) -> Iterator[Plan]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from nearfar.data.source import Source
 from nearfar.errors import ConfigError, DataError, require
 from nearfar.files import write_atomic
-from nearfar.indexing import Id, open_index
+from nearfar.indexing import Id, open_index, read_where
 from nearfar.modalities import Modality, choose
 from nearfar.pipeline.embedder import embedder
 from nearfar.pipeline.features import Subject, open_subject
@@ -23,6 +24,8 @@ def search(
     query: Any,
     *,
     k: int = 10,
+    where: Mapping[str, Any] | str | None = None,
+    within: float | None = None,
     encoder: str | Path | None = None,
     images: Any = None,
     sheet: str | Path | None = None,
@@ -34,6 +37,9 @@ def search(
         query: the id of an item in the index, or what is searched for: an image file, a folder of images, a table of
             rows, a text, as the run's modality opens it.
         k: how many neighbours.
+        where: only items that pass this filter on their metadata, for example ``{"price": {"<": 10}}``, or as text
+            ``price < 10 and brand = 'x'`` (``nearfar.indexing.expressions``).
+        within: only items at most this far, in the metric of the index.
         encoder: the run that made the embeddings; needed unless the query is an id.
         images: the data that were indexed, for the sheet.
         sheet: write a PNG with queries and neighbours as pictures; needs ``images``.
@@ -46,12 +52,15 @@ def search(
         DataError: when the query is neither a known id nor anything that can be opened.
     """
     opened = open_index(index)
+    filtered: dict[str, Any] = {"where": read_where(where) if isinstance(where, str) else where, "within": within}
     if sheet is not None and images is None:
         raise ConfigError("search: images must be given for a sheet, got none; add --images with what was embedded")
     subject = None if encoder is None else open_subject(encoder, data=query)
     asked: Source | None = None
-    if isinstance(query, str) and query in opened:
-        results = search_ids(opened, [query], k)
+    if isinstance(query, str) and query not in opened and query.isdecimal() and int(query) in opened:
+        query = int(query)
+    if isinstance(query, str | int) and query in opened:
+        results = search_ids(opened, [query], k, **filtered)
     elif subject is None:
         modality = choose("auto", query)
         _check_there(query, modality)
@@ -59,7 +68,8 @@ def search(
         raise ConfigError(f"search: run must be given for {what}, got none; add --run with what embedded the index")
     else:
         asked = _asked(query, subject)
-        results = search_source(opened, asked, embedder(subject), k, fingerprint=subject.fingerprint, who=str(query))
+        about: dict[str, Any] = {"fingerprint": subject.fingerprint, "who": str(query)}
+        results = search_source(opened, asked, embedder(subject), k, **about, **filtered)
     if sheet is not None:
         _write_sheet(Path(sheet), results, asked, images, subject)
     return results

@@ -1,0 +1,426 @@
+"""The Milvus back end: a collection of Milvus, embedded in a file or on a cluster, through the same client (pymilvus).
+
+    key        a hash of the id, in hexadecimal: the primary key, so that an id is there once
+    number     int64: of the insertion; id, whole: the id itself
+    vector     as it was added
+    label, label_whole, metadata (JSON text), thumbnail (base64)
+    fields     JSON: what filters compare (``terms`` says in what form)
+
+Expressions for Milvus hold nothing but hexadecimal digits of our own making, so nothing in an id or a filter can change
+what they mean.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import logging
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from nearfar.errors import ConfigError, InputError, RunError, extra, require, sentence
+from nearfar.indexing.base import Index
+from nearfar.indexing.filters import Filter
+from nearfar.indexing.records import Floats, Id, Neighbours, Records
+from nearfar.indexing.scan import SLACK
+from nearfar.indexing.served import Candidates, Served, decoded_label, encoded_label, item_of, key_of, loads
+from nearfar.indexing.terms import fold, terms_of
+
+__all__ = ["MilvusIndex"]
+
+WHO = "the milvus back end"
+KINDS = {"cosine": "COSINE", "euclidean": "L2", "sqeuclidean": "L2", "dot": "IP"}
+FLAT_ROWS = 10_000
+"""Up to so many rows ``optimise`` makes no cells."""
+
+PAGE = 4096
+"""Rows asked for at once; Milvus refuses more than 16,384."""
+
+THUMBNAIL = 49_000
+"""The largest thumbnail in bytes: Milvus holds 65,535 characters of base64."""
+
+SHARE = 1000
+"""Rows sent at once, so that a request stays below Milvus's 64 MB."""
+
+
+class MilvusIndex(Served, Index):
+    """Vectors, metadata and thumbnails in a collection of Milvus.
+
+    Searches compare with every row until ``optimise`` makes cells (IVF_FLAT) and finds how many to look into for the
+    target recall. Filtered searches look into all cells, so they are exact; time grows with the collection.
+
+    The embedded file belongs to one process at a time. On a cluster, ``add`` of up to 1,000 rows is one request;
+    larger batches are several, each as a whole.
+
+    Args:
+        dim: the length of a vector.
+        path: the index folder; the embedded file lies in it.
+        server: the address of a cluster, ``http://host:19530``; embedded if not given. A token comes from the
+            environment, ``MILVUS_TOKEN``, and is not kept.
+        collection: the collection's name; a new one if not given.
+        building: what it is being built from: it can be opened as usual only after ``finish``.
+        options: see ``Index``.
+    """
+
+    backend: ClassVar[str] = "milvus"
+    lasting: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        path: Path | str | None = None,
+        server: str | None = None,
+        collection: str | None = None,
+        building: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(dim, path=path, **options)
+        name = collection or f"nearfar_{secrets.token_hex(6)}"
+        fine = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,200}", name) is not None
+        require(fine, WHO, "collection", "letters, digits and _", repr(name), error=ConfigError)
+        self._prepare(server, {"collection": name}, building)
+        extra("pymilvus", "milvus", WHO)
+        self._claim_card()
+        self._connect()
+        with self._storage():
+            self._client.create_collection(
+                name, schema=self._schema(), index_params=self._parameters("FLAT", {}), consistency_level="Strong"
+            )
+        self._write_card()
+
+    @classmethod
+    def open(cls, path: Path | str, *, unfinished: bool = False) -> Self:
+        """Open the embedded file, or connect to the cluster that the folder names (see ``Index.open``)."""
+        index, _ = cls._from_card(path, unfinished=unfinished)
+        index._connect()
+        with index._storage("is a damaged index"):
+            there = index._client.has_collection(index._name)
+        require(there, str(path), "collection", f"{index._name!r} in Milvus", "none", error=RunError)
+        with index._storage("is a damaged index"):
+            fields = {one["name"]: one for one in index._client.describe_collection(index._name)["fields"]}
+            index._agree()
+            index._client.load_collection(index._name)
+        dim = fields.get("vector", {}).get("params", {}).get("dim")
+        require(dim == index.dim, str(path), "collection", f"of vectors of {index.dim}", dim, error=RunError)
+        return index
+
+    def close(self) -> None:
+        """Close the client; an embedded file is then free for other processes."""
+        with contextlib.suppress(*self._failure):
+            self._client.close()
+        if self.server is None:
+            from milvus_lite.server_manager import server_manager_instance
+
+            server_manager_instance.release_server(str(self._file))
+
+    def _agree(self) -> None:
+        """Let the description follow the collection, in case ``optimise`` was killed between the two."""
+        about = (
+            self._client.describe_index(self._name, "vector") if self._client.list_indexes(self._name, "vector") else {}
+        )
+        if not about:
+            self._client.create_index(self._name, self._parameters("FLAT", {}))
+        cells = int(about.get("nlist", 0)) if about.get("index_type") == "IVF_FLAT" else 0
+        if cells != self._described.get("nlist", 0):
+            self._described |= {"nlist": cells, "nprobe": cells}
+
+    def destroy(self) -> None:
+        """Remove the collection, and close; the folder stays."""
+        with self._lock, self._storage():
+            self._client.drop_collection(self._name)
+        self.close()
+
+    def _options_of_a_copy(self) -> dict[str, Any]:
+        return {"server": self.server} if self.server else {}
+
+    # -- the connection ------------------------------------------------------------------------------------------
+
+    @property
+    def _name(self) -> str:
+        return str(self.options["collection"])
+
+    @property
+    def _file(self) -> Path:
+        assert self.path is not None
+        return self.path.absolute() / "milvus.db"
+
+    def _connect(self) -> None:
+        import os
+
+        milvus = extra("pymilvus", "milvus", WHO)
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # its errors reach the caller as one sentence
+        self._milvus = milvus
+        self._failure = (milvus.exceptions.MilvusException, OSError, ValueError)
+        token = os.environ.get("MILVUS_TOKEN", "") if self.server else ""
+        with self._storage("cannot be opened"):
+            self._client: Any = milvus.MilvusClient(self.server or str(self._file), token=token)
+
+    @contextlib.contextmanager
+    def _storage(self, what: str = "refuses") -> Iterator[None]:
+        try:
+            yield
+        except self._failure as error:
+            brief = (str(error).splitlines() or [type(error).__name__])[0][:300]
+            fix = "see that no other process has it open, that it is whole, and that the disk has room"
+            raise RunError(f"{self.server or self._file}: {what} ({brief}); {fix}") from None
+
+    def _schema(self) -> Any:
+        kind = self._milvus.DataType
+        schema = self._milvus.MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema.add_field("key", kind.VARCHAR, is_primary=True, max_length=64)
+        schema.add_field("number", kind.INT64)
+        schema.add_field("id", kind.VARCHAR, max_length=65_535)
+        schema.add_field("whole", kind.BOOL)
+        schema.add_field("vector", kind.FLOAT_VECTOR, dim=self.dim)
+        schema.add_field("label", kind.VARCHAR, max_length=65_535, nullable=True)
+        schema.add_field("label_whole", kind.BOOL)
+        schema.add_field("fields", kind.JSON)
+        schema.add_field("metadata", kind.VARCHAR, max_length=65_535, nullable=True)
+        schema.add_field("thumbnail", kind.VARCHAR, max_length=65_535, nullable=True)
+        return schema
+
+    def _parameters(self, kind: str, params: dict[str, Any]) -> Any:
+        made = self._milvus.MilvusClient.prepare_index_params()
+        made.add_index("vector", index_type=kind, metric_type=KINDS[self.metric], params=params)
+        return made
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._only_writer():
+            yield
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    @property
+    def count(self) -> int:
+        """How many vectors the index holds."""
+        return self._counted("")
+
+    @property
+    def ids(self) -> Sequence[Id]:
+        """All ids in the order of insertion."""
+        with self._lock:
+            found = self._pages("", ["number", "id", "whole"])
+            return tuple(_id(row) for row in sorted(found, key=lambda row: row["number"]))
+
+    def _at_most(self, k: int) -> int:
+        return k
+
+    def _counted(self, condition: str) -> int:
+        with self._lock, self._storage():
+            return int(self._client.query(self._name, filter=condition, output_fields=["count(*)"])[0]["count(*)"])
+
+    def _search(self, queries: Floats, k: int, where: Filter | None) -> Neighbours:
+        count = self.count if where is None else self._matching(where)
+        k = min(k, count)
+        if k == 0:
+            return self._neighbours([(np.empty(0, np.float32), [], []) for _ in queries])
+        cells = int(self._described.get("nlist", 0))
+        exact = where is not None or not cells
+        probe = cells if exact else int(self._described["nprobe"])
+        limit = min(count, k + SLACK if exact else k, PAGE * 4)
+        found = self._candidates(queries, limit, probe, _condition(where))
+        again = [
+            row
+            for row, one in enumerate(found)
+            if len(one.ids) < k or (exact and self._unsure(one, queries[row], k, count))
+        ]
+        if again:
+            everything = self._candidates(queries[again], min(count, PAGE * 4), cells, _condition(where))
+            for row, one in zip(again, everything, strict=True):
+                found[row] = one
+        return self._neighbours([self._rank(query, one, k) for query, one in zip(queries, found, strict=True)])
+
+    def _unsure(self, one: Candidates, query: Floats, k: int, count: int) -> bool:
+        return len(one.ids) < count and bool(one.rough[-1] <= one.rough[k - 1] + 2 * self._errors(query))
+
+    def _candidates(self, queries: Floats, limit: int, probe: int, condition: str) -> list[Candidates]:
+        fields = ["number", "id", "whole", "vector", "label", "label_whole"]
+        params = {"metric_type": KINDS[self.metric], "params": {"nprobe": probe} if probe else {}}
+        with self._storage():
+            answers = self._client.search(
+                self._name,
+                data=list(queries),
+                limit=limit,
+                filter=condition,
+                output_fields=fields,
+                search_params=params,
+            )
+        sign = 1.0 if KINDS[self.metric] == "L2" else -1.0
+        return [
+            self._parsed([hit["entity"] for hit in hits], [sign * hit["distance"] for hit in hits]) for hits in answers
+        ]
+
+    def _parsed(self, rows: list[Any], rough: list[float]) -> Candidates:
+        numbers = np.array([row["number"] for row in rows], np.int64)
+        labels = [decoded_label(row["label"], row["label_whole"]) for row in rows]
+        order = np.array(rough, np.float64)
+        return Candidates(numbers, self._vectors_of(rows), [_id(row) for row in rows], labels, order)
+
+    def _vectors_of(self, rows: list[Any]) -> Floats:
+        return np.array([row["vector"] for row in rows], np.float32).reshape(len(rows), self.dim)
+
+    def _get(self, ids: list[Id], thumbnails: bool) -> Records:
+        keys = [key_of(name).hex() for name in ids]
+        fields = ["key", "number", "id", "whole", "vector", "label", "label_whole", "metadata"]
+        found = {row["key"]: row for row in self._keyed(keys, fields + ["thumbnail"] * thumbnails)}
+        return self._records([found[key] for key in keys], thumbnails)
+
+    def _keyed(self, keys: list[str], fields: list[str]) -> Iterator[Any]:
+        wanted = list(dict.fromkeys(keys))
+        for start in range(0, len(wanted), PAGE):
+            listed = ", ".join(f'"{key}"' for key in wanted[start : start + PAGE])
+            with self._storage():
+                yield from self._client.query(self._name, filter=f"key in [{listed}]", output_fields=fields, limit=PAGE)
+
+    def _records(self, rows: list[Any], thumbnails: bool) -> Records:
+        pictures = (
+            [None if row["thumbnail"] is None else base64.b64decode(row["thumbnail"]) for row in rows]
+            if thumbnails
+            else []
+        )
+        labels = [decoded_label(row["label"], row["label_whole"]) for row in rows]
+        return Records(
+            [_id(row) for row in rows],
+            self._vectors_of(rows),
+            labels,
+            [loads(row["metadata"]) for row in rows],
+            pictures,
+        )
+
+    def _pages(self, condition: str, fields: list[str]) -> list[Any]:
+        found: list[Any] = []
+        with self._storage():
+            pages = self._client.query_iterator(
+                self._name, batch_size=PAGE, filter=condition or 'key >= ""', output_fields=fields
+            )
+            while page := pages.next():
+                found += page
+            pages.close()
+        return found
+
+    def _iterate(self, size: int, where: Filter | None, thumbnails: bool) -> Iterator[Records]:
+        with self._lock:
+            rows = sorted(self._pages(_condition(where), ["number", "key"]), key=lambda row: row["number"])
+        fields = ["key", "number", "id", "whole", "vector", "label", "label_whole", "metadata"]
+        for start in range(0, len(rows), size):
+            keys = [row["key"] for row in rows[start : start + size]]
+            with self._lock:
+                found = {row["key"]: row for row in self._keyed(keys, fields + ["thumbnail"] * thumbnails)}
+            yield self._records([found[key] for key in keys if key in found], thumbnails)
+
+    def _matching(self, where: Filter) -> int:
+        return self._counted(_condition(where))
+
+    def _contains(self, ids: list[Id]) -> list[bool]:
+        keys = [key_of(name).hex() for name in ids]
+        known = {row["key"] for row in self._keyed(keys, ["key"])}
+        return [key in known for key in keys]
+
+    def _kinds(self) -> tuple[type | None, type | None]:
+        with self._storage():
+            ids = self._client.query(self._name, filter="", output_fields=["whole"], limit=1)
+            labels = self._client.query(self._name, filter="label is not null", output_fields=["label_whole"], limit=1)
+        id_kind = (int if ids[0]["whole"] else str) if ids else None
+        return id_kind, (int if labels[0]["label_whole"] else str) if labels else None
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def _add(self, rows: Records) -> None:
+        self._upsert(rows)  # the ids are new; the primary key keeps them so
+
+    def _upsert(self, rows: Records) -> None:
+        for row, picture in enumerate(rows.thumbnails):
+            if picture is not None and len(picture) > THUMBNAIL:
+                must = f"at most {THUMBNAIL} bytes in Milvus"
+                raise InputError(sentence("index add", "thumbnails", must, f"{len(picture)} in row {row}"))
+        self._know_largest(rows.vectors)
+        self._last = max(getattr(self, "_last", 0) + 1, time.time_ns())
+        first, self._last = self._last, self._last + len(rows.ids)
+        with self._storage():
+            for start in range(0, len(rows.ids), SHARE):
+                share = range(start, min(start + SHARE, len(rows.ids)))
+                self._client.upsert(self._name, [self._row(rows, row, first + row) for row in share])
+
+    def _row(self, rows: Records, row: int, number: int) -> dict[str, Any]:
+        name, (label, label_whole) = rows.ids[row], encoded_label(rows.labels[row])
+        picture = rows.thumbnails[row] if rows.thumbnails else None
+        return {
+            "key": key_of(name).hex(),
+            "number": number,
+            "id": str(name),
+            "whole": isinstance(name, int),
+            "vector": rows.vectors[row],
+            "label": label,
+            "label_whole": label_whole,
+            "fields": terms_of(item_of(rows, row)),
+            "metadata": json.dumps(rows.metadata[row], ensure_ascii=False) if rows.metadata[row] else None,
+            "thumbnail": None if picture is None else base64.b64encode(picture).decode(),
+        }
+
+    def _remove(self, ids: list[Id]) -> None:
+        keys = [key_of(name).hex() for name in ids]
+        with self._storage():
+            for start in range(0, len(keys), PAGE):
+                self._client.delete(self._name, ids=keys[start : start + PAGE])
+
+    def _optimise(self) -> str:
+        count = self.count
+        with self._storage():
+            self._client.flush(self._name)
+        if count <= FLAT_ROWS:
+            return f"{self.backend}: {count} vectors of {self.dim}; every row is compared, recall 1"
+        rows = self._client.query(self._name, filter="", output_fields=["vector"], limit=64)
+        queries = self._vectors_of(rows)
+        self._described.pop("nlist", None)
+        truth = self._search(queries, 11, None)
+        cells = 2 ** round(np.log2(4 * count**0.5))
+        with self._storage():
+            self._client.release_collection(self._name)
+            self._client.drop_index(self._name, "vector")
+            self._client.create_index(self._name, self._parameters("IVF_FLAT", {"nlist": cells}))
+            self._client.load_collection(self._name)
+        self._described["nlist"] = cells
+        aim, recall, probe = self.recall + 0.3 * (1 - self.recall), 0.0, 1
+        while True:
+            self._described["nprobe"] = probe
+            recall = self._recall(self._search(queries, 11, None), truth)
+            if recall >= aim or probe >= cells:
+                break
+            probe = min(cells, probe * 2)
+        self._write_card()
+        words = f"ivf of {cells} cells, {probe} looked into, recall@11 measured {recall:.4f}; filters are exact"
+        return f"{self.backend}: {count} vectors of {self.dim}, target recall {self.recall:g}; {words}"
+
+
+def _id(row: Any) -> Id:
+    return int(row["id"]) if row["whole"] else str(row["id"])
+
+
+def _condition(where: Filter | None) -> str:
+    """Return an expression of our own words and hexadecimal digits."""
+    if where is None:
+        return ""
+
+    def leaf(key: str, op: str, texts: list[str]) -> str:
+        field = f'fields["{key}"]'
+        if op == "exists":
+            return f"exists {field}"
+        sign = "==" if op in ("=", "in") else op
+        return f"exists {field} and (" + " or ".join(f'{field} {sign} "{text}"' for text in texts) + ")"
+
+    return fold(
+        where,
+        leaf=leaf,
+        both=lambda parts: " and ".join(f"({part})" for part in parts) or 'key != ""',
+        either=lambda parts: " or ".join(f"({part})" for part in parts) or 'key == ""',
+        negate=lambda part: f"not ({part})",
+    )

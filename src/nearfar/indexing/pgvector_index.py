@@ -1,0 +1,399 @@
+"""The pgvector back end: a table of PostgreSQL with the extension pgvector, through psycopg.
+
+Every write is one transaction, and writers take turns by an advisory lock, on any number of machines. All SQL is
+parametrised; names of tables are quoted by psycopg, and filters arrive as parameters (``terms`` says in what form).
+
+    number     bigint: of the insertion
+    key        bytea: a hash of the id; id, whole: the id itself
+    point      vector: normalised for cosine, else as it was added
+    raw        bytea: for cosine the float32 as they were added, little-endian
+    label, label_whole, metadata (json), thumbnail (bytea)
+    fields     jsonb: what filters compare
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from nearfar.errors import ConfigError, RunError, extra, require
+from nearfar.indexing.base import Index
+from nearfar.indexing.filters import Filter
+from nearfar.indexing.metrics import normalised
+from nearfar.indexing.records import Floats, Id, Neighbours, Records
+from nearfar.indexing.scan import SLACK
+from nearfar.indexing.served import Candidates, Served, decoded_label, encoded_label, item_of, key_of, loads
+from nearfar.indexing.terms import fold, terms_of
+
+__all__ = ["PgvectorIndex"]
+
+WHO = "the pgvector back end"
+FLAT_ROWS = 10_000
+"""Up to so many rows ``optimise`` makes no graph: comparing all takes a few milliseconds."""
+
+BREADTHS = (20, 40, 60, 100, 150, 200, 300, 400, 600, 800, 1000)
+"""Of hnsw.ef_search, whose largest value is 1,000."""
+
+COLUMNS = "number, id, whole, label, label_whole"
+LARGEST_DIM, LARGEST_GRAPH_DIM = 16_000, 2_000
+
+
+class PgvectorIndex(Served, Index):
+    """Vectors, metadata and thumbnails in a PostgreSQL table.
+
+    Searches compare with every row until ``optimise`` makes an HNSW graph and finds the breadth that keeps the target
+    recall. Filtered searches compare with every row that passes, so they are exact; time grows with the table.
+
+    Args:
+        dim: the length of a vector, at most 16,000.
+        path: the index folder; it holds only the description.
+        server: a connection string, ``postgresql://user@host/database``; a password comes from ``PGPASSWORD`` or
+            ``~/.pgpass``, and is not kept.
+        table: the table's name; a new one if not given.
+        building: what it is being built from: it can be opened as usual only after ``finish``.
+        options: see ``Index``.
+    """
+
+    backend: ClassVar[str] = "pgvector"
+    lasting: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        path: Path | str | None = None,
+        server: str | None = None,
+        table: str | None = None,
+        building: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(dim, path=path, **options)
+        require(dim <= LARGEST_DIM, WHO, "dim", f"<= {LARGEST_DIM}", dim)
+        if server is None:
+            raise ConfigError(f"{WHO}: server must be given, got none; for example postgresql://localhost/photos")
+        name = table or f"nearfar_{secrets.token_hex(6)}"
+        fine = re.fullmatch(r"[a-z_][a-z0-9_]{0,50}", name) is not None
+        require(fine, WHO, "table", "lower-case letters, digits and _", repr(name), error=ConfigError)
+        self._prepare(server, {"table": name}, building)
+        self._connect()
+        self._claim_card()
+        with self._storage(), self._connection.transaction():
+            self._execute("CREATE EXTENSION IF NOT EXISTS vector")
+            self._execute(
+                f"CREATE TABLE {{t}} (number bigint PRIMARY KEY, key bytea UNIQUE NOT NULL, id text NOT NULL, "
+                f"whole boolean NOT NULL, point vector({int(dim)}) NOT NULL, raw bytea, label text, "
+                "label_whole boolean NOT NULL, fields jsonb NOT NULL, metadata json, thumbnail bytea)"
+            )
+        self._write_card()
+
+    @classmethod
+    def open(cls, path: Path | str, *, unfinished: bool = False) -> Self:
+        """Connect to the server that the folder names (see ``Index.open``)."""
+        index, _ = cls._from_card(path, unfinished=unfinished)
+        name = str(index.options.get("table"))
+        require(index.server is not None, str(path), "server", "named", "none", error=RunError)
+        require(re.fullmatch(r"[a-z_][a-z0-9_]{0,50}", name) is not None, str(path), "table", "a name", repr(name))
+        index._connect()
+        with index._storage():
+            found = index._rows_of(
+                "SELECT attname, atttypmod FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0", [name]
+            )
+        columns = dict(found)
+        require(bool(columns), str(path), "table", f"{name!r} on the server", "none of that name", error=RunError)
+        right = columns.get("point") == index.dim
+        got = f"one of other columns or length ({columns.get('point')})"
+        require(right, str(path), "table", f"an index of vectors of {index.dim}", got, error=RunError)
+        return index
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def destroy(self) -> None:
+        """Remove the table from the server, and close; the folder stays."""
+        with self._lock, self._storage():
+            self._execute("DROP TABLE {t}")
+        self.close()
+
+    def _options_of_a_copy(self) -> dict[str, Any]:
+        return {"server": self.server}
+
+    # -- the connection ------------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        psycopg = extra("psycopg", "pgvector", WHO)
+        conninfo = extra("psycopg.conninfo", "pgvector", WHO)
+        assert self.server is not None
+        try:
+            secret = "password" in conninfo.conninfo_to_dict(self.server)
+        except psycopg.Error as error:
+            raise ConfigError(f"{WHO}: server must be a connection string, got another text ({error})") from None
+        fix = "set PGPASSWORD or write it to ~/.pgpass"
+        require(not secret, WHO, "server", "without a password", "one with it", fix, error=ConfigError)
+        self._psycopg: Any = psycopg
+        with self._storage("cannot be reached"):
+            self._connection: Any = psycopg.connect(self.server, autocommit=True, connect_timeout=10)
+
+    @contextlib.contextmanager
+    def _storage(self, what: str = "refuses") -> Iterator[None]:
+        try:
+            yield
+        except self._psycopg.Error as error:
+            brief = (str(error).splitlines() or [type(error).__name__])[0][:300]
+            raise RunError(f"{self.server}: {what} ({brief}); see that the server runs and has room") from None
+
+    def _execute(self, text: str, values: Sequence[Any] = (), *, binary: bool = False) -> Any:
+        """Run a statement of ours; ``{t}`` is the table, ``%s`` are parameters."""
+        if self._connection.closed:
+            self._connect()
+        table = self._psycopg.sql.Identifier(self.options["table"])
+        composed = self._psycopg.sql.SQL(text).format(t=table)
+        return self._connection.execute(composed, values or None, binary=binary)
+
+    def _rows_of(self, text: str, values: Sequence[Any] = ()) -> list[Any]:
+        found: list[Any] = self._execute(text, values, binary=True).fetchall()
+        return found
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        if self._connection.closed:
+            self._connect()
+        with self._storage(), self._connection.transaction():
+            self._execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [self.options["table"]])
+            yield
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    @property
+    def count(self) -> int:
+        """How many vectors the index holds."""
+        with self._lock, self._storage():
+            return int(self._rows_of("SELECT count(*) FROM {t}")[0][0])
+
+    @property
+    def ids(self) -> Sequence[Id]:
+        """All ids in the order of insertion."""
+        with self._lock, self._storage():
+            return tuple(_id(*row) for row in self._rows_of("SELECT id, whole FROM {t} ORDER BY number"))
+
+    def _at_most(self, k: int) -> int:
+        return k
+
+    def _search(self, queries: Floats, k: int, where: Filter | None) -> Neighbours:
+        pointed = normalised(queries) if self.metric == "cosine" else queries
+        breadth = int(self._described.get("breadth", 0))
+        with self._storage(), self._connection.transaction():
+            if where is None and breadth and k <= 1000:
+                self._execute(f"SET LOCAL hnsw.ef_search = {max(breadth, min(k, 1000))}")
+                ranked = [
+                    self._rank(q, self._candidates(self._ordered("{t}"), p, k, []), k)
+                    for q, p in zip(queries, pointed, strict=True)
+                ]
+                if all(len(ids) == k for _, ids, _ in ranked):
+                    return self._neighbours(ranked)
+            return self._neighbours([self._exactly(q, p, k, where) for q, p in zip(queries, pointed, strict=True)])
+
+    def _exactly(self, query: Floats, point: Floats, k: int, where: Filter | None) -> Any:
+        condition, values = _condition(where)
+        source = f"(SELECT * FROM {{t}} WHERE {condition} OFFSET 0) AS passing"  # OFFSET 0: no graph for these
+        found = self._candidates(self._ordered(source), point, k + SLACK, values)
+        if len(found.numbers) == k + SLACK and found.rough[-1] <= found.rough[k - 1] + 2 * self._errors(query):
+            limit = float(found.rough[k - 1]) + 2 * self._errors(query)
+            if self.metric in ("euclidean", "sqeuclidean"):
+                limit = max(limit, 0.0) ** 0.5
+            near = f"SELECT {COLUMNS}, {self._raw()}, point {self._operator()} %s::vector FROM {source}"
+            text = f"{near} WHERE (point {self._operator()} %s::vector) <= %s"
+            shown = _shown(point)
+            found = self._parsed(self._rows_of(text, [shown, *values, shown, limit * (1 + 1e-12) + 1e-300]))
+        return self._rank(query, found, k)
+
+    def _ordered(self, source: str) -> str:
+        operator = self._operator()
+        return (
+            f"SELECT {COLUMNS}, {self._raw()}, point {operator} %s::vector AS rough FROM {source} "
+            f"ORDER BY point {operator} %s::vector LIMIT %s"
+        )
+
+    def _operator(self) -> str:
+        return "<->" if self.metric in ("euclidean", "sqeuclidean") else "<#>"
+
+    def _raw(self) -> str:
+        return "raw" if self.metric == "cosine" else "vector_send(point)"
+
+    def _candidates(self, text: str, point: Floats, limit: int, values: list[Any]) -> Candidates:
+        shown = _shown(point)
+        return self._parsed(self._rows_of(text, [shown, *values, shown, limit]))
+
+    def _parsed(self, rows: list[Any]) -> Candidates:
+        numbers = np.array([row[0] for row in rows], np.int64)
+        vectors = np.stack([self._vector(row[5]) for row in rows]) if rows else np.empty((0, self.dim), np.float32)
+        rough = np.array([row[6] for row in rows], np.float64)
+        if self.metric in ("euclidean", "sqeuclidean"):
+            rough = rough**2
+        ids = [_id(row[1], row[2]) for row in rows]
+        return Candidates(numbers, vectors, ids, [decoded_label(row[3], row[4]) for row in rows], rough)
+
+    def _vector(self, data: bytes) -> Floats:
+        if self.metric == "cosine":
+            return np.frombuffer(data, "<f4").astype(np.float32)
+        return np.frombuffer(data, ">f4", offset=4).astype(np.float32)  # dim and a spare, two bytes each, stand before
+
+    def _get(self, ids: list[Id], thumbnails: bool) -> Records:
+        picture = "thumbnail" if thumbnails else "NULL::bytea"
+        text = f"SELECT {COLUMNS}, {self._raw()}, metadata::text, {picture}, key FROM {{t}} WHERE key = ANY(%s)"
+        with self._storage():
+            rows = {bytes(row[8]): row for row in self._rows_of(text, [[key_of(name) for name in set(ids)]])}
+        return self._records([rows[key_of(name)] for name in ids], thumbnails)
+
+    def _records(self, rows: list[Any], thumbnails: bool) -> Records:
+        return Records(
+            [_id(row[1], row[2]) for row in rows],
+            np.stack([self._vector(row[5]) for row in rows]) if rows else np.empty((0, self.dim), np.float32),
+            [decoded_label(row[3], row[4]) for row in rows],
+            [loads(row[6]) for row in rows],
+            [None if row[7] is None else bytes(row[7]) for row in rows] if thumbnails else [],
+        )
+
+    def _iterate(self, size: int, where: Filter | None, thumbnails: bool) -> Iterator[Records]:
+        condition, values = _condition(where)
+        picture = "thumbnail" if thumbnails else "NULL::bytea"
+        text = (
+            f"SELECT {COLUMNS}, {self._raw()}, metadata::text, {picture} FROM {{t}} "
+            f"WHERE number > %s AND {condition} ORDER BY number LIMIT %s"
+        )
+        last = -1
+        while True:
+            with self._lock, self._storage():
+                rows = self._rows_of(text, [last, *values, size])
+            if not rows:
+                return
+            yield self._records(rows, thumbnails)
+            last = rows[-1][0]
+
+    def _matching(self, where: Filter) -> int:
+        condition, values = _condition(where)
+        with self._storage():
+            return int(self._rows_of(f"SELECT count(*) FROM {{t}} WHERE {condition}", values)[0][0])
+
+    def _contains(self, ids: list[Id]) -> list[bool]:
+        if not ids:
+            return []
+        keys = [key_of(name) for name in ids]
+        with self._storage():
+            known = {bytes(row[0]) for row in self._rows_of("SELECT key FROM {t} WHERE key = ANY(%s)", [keys])}
+        return [key in known for key in keys]
+
+    def _kinds(self) -> tuple[type | None, type | None]:
+        with self._storage():
+            ids = self._rows_of("SELECT whole FROM {t} LIMIT 1")
+            labels = self._rows_of("SELECT label_whole FROM {t} WHERE label IS NOT NULL LIMIT 1")
+        kinds = [(int if row[0][0] else str) if row else None for row in (ids, labels)]
+        return kinds[0], kinds[1]
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def _add(self, rows: Records) -> None:
+        self._know_largest(rows.vectors)
+        first = int(self._rows_of("SELECT coalesce(max(number) + 1, 0) FROM {t}")[0][0])
+        points = normalised(rows.vectors) if self.metric == "cosine" else rows.vectors
+        kinds = ["int8", "bytea", "text", "bool", "bytea", "bytea", "text", "bool", "jsonb", "json", "bytea"]
+        columns = "number, key, id, whole, point, raw, label, label_whole, fields, metadata, thumbnail"
+        table = self._psycopg.sql.Identifier(self.options["table"])
+        text = self._psycopg.sql.SQL(f"COPY {{t}} ({columns}) FROM STDIN (FORMAT BINARY)").format(t=table)
+        head = self.dim.to_bytes(2, "big") + b"\0\0"
+        wire = points.astype(">f4")
+        raw = rows.vectors.astype("<f4") if self.metric == "cosine" else None
+        pictures = rows.thumbnails or [None] * len(rows.ids)
+        jsonb, plain = self._psycopg.types.json.Jsonb, self._psycopg.types.json.Json
+        with self._connection.cursor() as cursor, cursor.copy(text) as copy:
+            copy.set_types(kinds)
+            for row, name in enumerate(rows.ids):
+                label, whole = encoded_label(rows.labels[row])
+                metadata = plain(rows.metadata[row], dumps=_dumps) if rows.metadata[row] else None
+                point, vector = head + wire[row].tobytes(), None if raw is None else raw[row].tobytes()
+                about = (first + row, key_of(name), str(name), isinstance(name, int), point, vector, label, whole)
+                copy.write_row((*about, jsonb(terms_of(item_of(rows, row))), metadata, pictures[row]))
+
+    def _upsert(self, rows: Records) -> None:
+        self._execute("DELETE FROM {t} WHERE key = ANY(%s)", [[key_of(name) for name in rows.ids]])
+        self._add(rows)
+
+    def _remove(self, ids: list[Id]) -> None:
+        self._execute("DELETE FROM {t} WHERE key = ANY(%s)", [[key_of(name) for name in ids]])
+
+    def _optimise(self) -> str:
+        count = self.count
+        self._execute("ANALYZE {t}")
+        if count <= FLAT_ROWS or self.dim > LARGEST_GRAPH_DIM:
+            return f"{self.backend}: {count} vectors of {self.dim}; every row is compared, recall 1"
+        graph = self._psycopg.sql.Identifier(f"{self.options['table']}_graph")
+        kind = "vector_l2_ops" if self._operator() == "<->" else "vector_ip_ops"
+        create = f"CREATE INDEX {{g}} ON {{t}} USING hnsw (point {kind}) WITH (m = 16, ef_construction = 64)"
+        table = self._psycopg.sql.Identifier(self.options["table"])
+        self._execute("SET LOCAL maintenance_work_mem = '1GB'")
+        self._connection.execute(self._psycopg.sql.SQL("DROP INDEX IF EXISTS {g}").format(g=graph))
+        self._connection.execute(self._psycopg.sql.SQL(create).format(g=graph, t=table))
+        words = self._tune()
+        self._write_card()
+        return f"{self.backend}: {count} vectors of {self.dim}, target recall {self.recall:g}; {words}"
+
+    def _tune(self) -> str:
+        sample = self._rows_of(f"SELECT {self._raw()} FROM {{t}} ORDER BY key LIMIT 64")  # of hashes: any
+        queries = np.stack([self._vector(row[0]) for row in sample])
+        self._described.pop("breadth", None)
+        truth = self._search(queries, 11, None)
+        aim, recall = self.recall + 0.3 * (1 - self.recall), 0.0
+        for breadth in BREADTHS:
+            self._described["breadth"] = breadth
+            recall = self._recall(self._search(queries, 11, None), truth)
+            if recall >= aim:
+                break
+        return f"hnsw with breadth {self._described['breadth']}, recall@11 measured {recall:.4f}; filters are exact"
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _id(text: str, whole: bool) -> Id:
+    return int(text) if whole else text
+
+
+def _shown(point: Floats) -> str:
+    return "[" + ",".join(map(repr, point.tolist())) + "]"
+
+
+def _condition(where: Filter | None) -> tuple[str, list[Any]]:
+    """Return SQL made of our own words, and the parameters for its ``%s``."""
+    if where is None:
+        return "true", []
+
+    def leaf(key: str, op: str, texts: list[str]) -> tuple[str, list[Any]]:
+        if op == "exists":
+            return "fields ? %s", [key]
+        if op == "in":
+            return "coalesce((fields ->> %s) = ANY(%s), false)", [key, texts]
+        return f'coalesce((fields ->> %s) COLLATE "C" {op} %s, false)', [key, texts[0]]
+
+    def joined(word: str, empty: str) -> Any:
+        def join(parts: list[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
+            text = f" {word} ".join(f"({one})" for one, _ in parts)
+            return (text or empty), [value for _, values in parts for value in values]
+
+        return join
+
+    text, values = fold(
+        where,
+        leaf=leaf,
+        both=joined("AND", "true"),
+        either=joined("OR", "false"),
+        negate=lambda part: (f"NOT ({part[0]})", part[1]),
+    )
+    return f"({text})", values
