@@ -1,0 +1,175 @@
+"""All methods on Fashion-MNIST by `nearfar compare`: one encoder, the same images, epochs and evaluation.
+
+Run with: uv run python -m benchmarks.methods FOLDER --out WHERE, where FOLDER holds train/ and test/ with a folder per
+class. Three comparisons stand in WHERE: all methods that train the small encoder, those that need a vision transformer
+beside SimCLR on the same, and distillation from the SimCLR encoder of the first. Stopped, the same command goes on;
+what is finished is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nearfar
+from benchmarks.record import table, write
+from nearfar.methods import METHODS
+from nearfar.pipeline.settings import PretrainConfig
+from nearfar.recipes import RECIPES
+from nearfar.recipes.masked import mae_small
+from nearfar.recipes.small import GRAY
+
+TEACHER = "NEARFAR_BENCHMARK_TEACHER"
+
+VITS = ("mae", "ibot")
+LABELLED = ("supcon", "siamese", "triplet")
+COLLAPSED = 0.2
+"""The standard deviation of normalised embeddings, 1 when even, below which a run is called collapsed."""
+
+COLUMNS = {
+    "knn@10": "kNN, 10 a class", "knn@all": "kNN", "linear@1": "linear, 1 a class", "linear@10": "linear, 10 a class",
+    "linear@all": "linear",
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="where the comparisons are kept")
+    parser.add_argument("--methods", nargs="+", help="of the small encoder; all by default")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--width", type=int, default=32, help="of the small encoder")
+    parser.add_argument("--vits", action=argparse.BooleanOptionalAction, default=True, help="the transformers as well")
+    parser.add_argument("--note", action="append", default=[], help="a sentence for the record")
+    arguments = parser.parse_args()
+    one_net = [name for name in METHODS.names() if name not in (*VITS, "distill")]
+    methods = arguments.methods or one_net
+    same = {
+        "views": "gray", "view_options": GRAY, "budget": f"{arguments.epochs}epochs", "seeds": arguments.seeds,
+        "limit": arguments.images, "per_class": (1, 10),
+    }  # fmt: skip
+    small = {"encoder": "small", "encoder_options": {"width": arguments.width}}
+    found = {"small": run(arguments, "small", methods, **same, **small)}
+    if "simclr" in methods:
+        teacher = arguments.out / "small" / "runs" / "simclr-0"
+        found["distill"] = run(arguments, "distill", ["distill"], **same, **small, recipe_set=_distilling(teacher))
+    if arguments.vits:
+        vit = mae_small()
+        of_vit = {"encoder": vit.encoder, "encoder_options": vit.encoder_options, "image_size": vit.image_size or 28}
+        found["vit"] = run(arguments, "vit", ["simclr", *VITS], **same, **of_vit)
+    record(arguments, found)
+
+
+def run(arguments: argparse.Namespace, part: str, methods: Sequence[str], **settings: Any) -> dict[str, Any]:
+    """Compare, and return the rows as ``results.json`` has them."""
+    result = nearfar.compare(arguments.folder, methods=methods, out=arguments.out / part, **settings)
+    found: dict[str, Any] = json.loads((result.path / "results.json").read_text(encoding="utf-8"))
+    return found
+
+
+def distill_here() -> PretrainConfig:
+    """Distillation from an encoder that was trained here: a recipe for this script alone."""
+    options = {"teacher": os.environ[TEACHER]}
+    return PretrainConfig(method="distill", method_options=options, optimizer="adamw", lr=2e-3)
+
+
+def _distilling(teacher: Path) -> str:
+    """Name the set of recipes in which the teacher is that run."""
+    os.environ[TEACHER] = str(teacher.resolve())
+    RECIPES.builtin["distill/here"] = f"{__name__}:distill_here"
+    return "here"
+
+
+def record(arguments: argparse.Namespace, found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the tables, and what is below the baselines, in words."""
+    tables, remarks = [], []
+    titles = {
+        "small": f"small encoder, width {arguments.width}: test accuracy, % (10,000 test images)",
+        "distill": "the same encoder, distilled from the SimCLR encoder above",
+        "vit": "a vision transformer of the recipe mae/small",
+    }
+    for part, content in found.items():
+        tables.append(table(titles[part], _columns(), [_row(row) for row in content["rows"]]))
+        remarks += judged(content["rows"], titles[part].partition(":")[0])
+    first = found["small"]["rows"]
+    remarks += supervised(first)
+    sentences = next(row["protocols"] for row in first if row["protocols"] and not row["baseline"])
+    seeds = f"seeds 0 to {arguments.seeds - 1}, mean ± sd" if arguments.seeds > 1 else "one seed: no spread is known"
+    write(
+        "methods",
+        title=f"All methods on Fashion-MNIST: {arguments.images:,} training images, {arguments.epochs} epochs",
+        tables=tables,
+        notes=[
+            *remarks,
+            *arguments.note,
+            f"{seeds}; a seed draws weights, views, order and labels; the same for all: views gray, never turned, "
+            "crops from 20 %, batch 256; options, optimiser and learning rate from METHOD/small, which were not tuned",
+            "spread: standard deviation of the normalised test embeddings, 1 even, 0 collapsed; rank: their effective "
+            "rank; seconds of the training loop and the most memory of its process",
+            *(text for text in sentences if not text.startswith("geometry")),
+        ],
+        command="uv run python -m benchmarks.methods FOLDER --out WHERE"
+        f" --epochs {arguments.epochs} --images {arguments.images} --seeds {arguments.seeds} --width {arguments.width}",
+    )
+
+
+def _columns() -> list[str]:
+    return ["", *COLUMNS.values(), "spread", "rank", "s", "MiB"]
+
+
+def _row(row: Mapping[str, Any]) -> list[Any]:
+    name = f"{row['name']} (labels)" if row["name"] in LABELLED else row["name"]
+    cells: list[Any] = [name]
+    for key in COLUMNS:
+        over = row["over_seeds"][key]
+        text = None if over is None else f"{100 * over['mean']:.1f}"
+        cells.append(text if text is None or over["sd"] is None else f"{text} ± {100 * over['sd']:.1f}")
+    for key, digits in (("spread", 2), ("rank", 1), ("seconds", 0), ("peak_mib", 0)):
+        known = [value for value in row[key] if value is not None]
+        cells.append(f"{sum(known) / len(known):.{digits}f}" if known else None)
+    return cells
+
+
+def judged(rows: Sequence[Mapping[str, Any]], what: str) -> list[str]:
+    """Return which methods without labels are collapsed, or below the untrained encoder or raw pixels."""
+    named = {row["name"]: row for row in rows}
+    methods = [row for row in rows if not row["baseline"] and row["name"] not in LABELLED]
+    flat = [row["name"] for row in methods if any(s is not None and s < COLLAPSED for s in row["spread"])]
+    remarks = [f"{what}: collapsed (spread below {COLLAPSED}): {', '.join(flat) or 'none'}"]
+    for key, label in COLUMNS.items():
+        for baseline in ("untrained", "raw pixels"):
+            least = _mean(named[baseline], key)
+            below = [f"{row['name']} ({_mean(row, key):.1%})" for row in methods if _mean(row, key) < least]
+            if below:
+                remarks.append(f"{what}, {label}: below {baseline} ({least:.1%}): {', '.join(below)}")
+    return remarks
+
+
+def supervised(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return whether SupCon stands above all methods without labels, with all labels."""
+    scores = {row["name"]: row for row in rows if not row["baseline"]}
+    if "supcon" not in scores:
+        return []
+    remarks = []
+    for key in ("knn@all", "linear@all"):
+        most = _mean(scores["supcon"], key)
+        others = {name: _mean(row, key) for name, row in scores.items() if name not in LABELLED}
+        above = [f"{name} ({value:.1%})" for name, value in others.items() if value >= most]
+        said = f"not above {', '.join(above)}" if above else "above every method without labels"
+        remarks.append(f"SupCon, {COLUMNS[key]} ({most:.1%}): {said}")
+    return remarks
+
+
+def _mean(row: Mapping[str, Any], key: str) -> float:
+    over = row["over_seeds"][key]
+    return float("nan") if over is None else float(over["mean"])
+
+
+if __name__ == "__main__":
+    main()
