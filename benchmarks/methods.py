@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--width", type=int, default=32, help="of the small encoder")
     parser.add_argument("--vits", action=argparse.BooleanOptionalAction, default=True, help="the transformers as well")
     parser.add_argument("--note", action="append", default=[], help="a sentence for the record")
@@ -52,7 +53,7 @@ def main() -> None:
     methods = arguments.methods or one_net
     same = {
         "views": "gray", "view_options": GRAY, "budget": f"{arguments.epochs}epochs", "seeds": arguments.seeds,
-        "limit": arguments.images, "per_class": (1, 10),
+        "limit": arguments.images, "per_class": (1, 10), "batch_size": arguments.batch,
     }  # fmt: skip
     small = {"encoder": "small", "encoder_options": {"width": arguments.width}}
     found = {"small": run(arguments, "small", methods, **same, **small)}
@@ -109,13 +110,15 @@ def record(arguments: argparse.Namespace, found: Mapping[str, Mapping[str, Any]]
             *remarks,
             *arguments.note,
             f"{seeds}; a seed draws weights, views, order and labels; the same for all: views gray, never turned, "
-            "crops from 20 %, batch 256; options, optimiser and learning rate from METHOD/small, which were not tuned",
+            f"crops from 20 %, batch {arguments.batch}; options, optimiser and learning rate from METHOD/small, which "
+            "were not tuned",
             "spread: standard deviation of the normalised test embeddings, 1 even, 0 collapsed; rank: their effective "
             "rank; seconds of the training loop and the most memory of its process",
             *(text for text in sentences if not text.startswith("geometry")),
         ],
         command="uv run python -m benchmarks.methods FOLDER --out WHERE"
-        f" --epochs {arguments.epochs} --images {arguments.images} --seeds {arguments.seeds} --width {arguments.width}",
+        f" --epochs {arguments.epochs} --images {arguments.images} --seeds {arguments.seeds} --batch {arguments.batch}"
+        f" --width {arguments.width}",
     )
 
 

@@ -71,6 +71,16 @@ def test_the_methods_pages_are_up_to_date() -> None:
         assert path.read_text(encoding="utf-8") == text, f"{path.name}: run docs/generate.py"
 
 
+def test_every_method_says_where_it_departs_from_its_paper() -> None:
+    import runpy
+
+    from nearfar.methods import METHODS
+
+    departures_of = runpy.run_path(str(ROOT / "docs" / "generate.py"))["departures_of"]
+    for name in METHODS.builtin:
+        assert len(departures_of(name)) > len("Departures: none."), f"{name}: its file must say 'Departures: ...'"
+
+
 def test_the_readme_shows_the_recorded_numbers_of_the_demo() -> None:
     import json
 

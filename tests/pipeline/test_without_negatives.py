@@ -60,6 +60,23 @@ def test_crops_of_two_sizes_reach_lejepa_and_many_crops_emp_ssl(tmp_path: Path) 
         assert all(math.isfinite(row["loss"]) for row in run.metrics() if "loss" in row)
 
 
+def test_the_number_of_views_can_be_asked_for() -> None:
+    from nearfar.errors import ConfigError
+    from nearfar.modalities.image import ImageInputs
+    from nearfar.pipeline.settings import PretrainConfig
+    from nearfar.pipeline.view_settings import run_views
+
+    inputs = ImageInputs(image_size=16, channels=3)
+    for name, count in (("w-mse/cifar", 2), ("w-mse/imagenet", 4), ("lejepa/cifar", 4), ("lejepa/imagenet", 10)):
+        assert len(run_views(RECIPES.get(name)(), inputs)) == count, name
+    views = run_views(PretrainConfig(method="w-mse", views="byol", view_count=3), inputs)
+    assert (len(views), views[2]) == (3, views[0])
+    assert views[0] != views[1]
+    for method, count, must in (("simclr", 3, "2"), ("fastsiam", 2, ">= 4")):
+        with pytest.raises(ConfigError, match=f"method {method}: view_count must be {must}, got {count}"):
+            _check_names(PretrainConfig(method=method, view_count=count), MODALITIES.get("image"), None)
+
+
 class Stop(Exception):
     """Raised in place of a kill."""
 

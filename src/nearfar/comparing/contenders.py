@@ -19,7 +19,7 @@ from nearfar.recipes import RECIPES
 
 __all__ = ["OWN", "Contender", "check_names", "contenders", "encoder_spec", "settled", "shared"]
 
-OWN = ("method_options", "views", "view_options", "optimizer", "lr", "weight_decay", "momentum", "clip")
+OWN = ("method_options", "views", "view_options", "view_count", "optimizer", "lr", "weight_decay", "momentum", "clip")
 """What a method takes from its recipe. Encoder, epochs, batch and warm-up are the same for all."""
 
 

@@ -10,8 +10,9 @@ of Visual Representations", ICCV 2021, https://arxiv.org/abs/2104.14548
     state     queue of the z of all ranks' first views
 
 Defaults: those of ImageNet (temperature 0.1, 98,304 embeddings, hidden layers 2048 and 4096, output 256).
-Neighbours carry no gradient, so it flows through the predictor alone. In the first step, while the queue is empty, z
-itself, without gradient, is the neighbour (the paper's queue starts with random numbers).
+Neighbours carry no gradient, so it flows through the predictor alone.
+Departure: the queue starts empty, not with random numbers; in the first step z itself, without gradient, is the
+neighbour.
 """
 
 from __future__ import annotations

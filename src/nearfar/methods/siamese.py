@@ -12,6 +12,9 @@ Pairs are given with the data (views a and b, label 0 = similar, 1 = different),
 row is paired once with another of its class and once with one of another class, where the batch over all ranks has
 them.
 z is normalised by default, so d lies in [0, 4] and a margin has the same meaning for every encoder.
+Departures: z is normalised (``normalize=False`` is the paper's); a different pair is pushed by a hinge on the squared
+distance, where ``form="hadsell"`` is the paper's eq. 4; the map g is linear on top of any encoder, where the paper
+trains a convolutional network down to two or three numbers.
 """
 
 from __future__ import annotations

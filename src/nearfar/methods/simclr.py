@@ -14,7 +14,9 @@ map, LayerNorm and tanh, and the loss is a softmax over x'Wy with a learnt W, fr
 Defaults: temperature 0.1 is ImageNet's (0.5 is the paper's best on CIFAR-10 in long runs); output 128;
 the hidden layer has the encoder's width, as in the reference implementation, unless given.
 COLA's output is 512 long, and its W takes the temperature's place.
-Departure: the last BatchNorm has a shift as well as a scale.
+Departures from the published code: the last BatchNorm has a shift as well as a scale; linear maps start as torch's do
+(there normal, deviation 0.01); the loss is the mean over all views of eq. 1, where the code adds the means of both
+directions, which is twice as much.
 """
 
 from __future__ import annotations

@@ -4,12 +4,14 @@ Khosla, Teterwak, Wang, Sarna, Tian, Isola, Maschinot, Liu, Krishnan, "Supervise
 NeurIPS 2020, https://arxiv.org/abs/2004.11362
 
     encoder   h = f(x)                 kept
-    head      z = g(h)                 MLP 2048-ReLU-128 in the paper; here with BatchNorm, as SimCLR's
+    head      z = g(h)                 MLP with BatchNorm, discarded after pretraining
     loss      L_out (eq. 2)            positives: all other views of the class, over all ranks
     state     none
 
-Defaults: temperature 0.1 is the paper's. The loss is not multiplied by tau / 0.07 as in its code.
+Defaults: temperature 0.1 and output 128 are the paper's; the hidden layer has the encoder's width.
 An item without a label (-1) has its own other view as its only positive, so it learns as in SimCLR.
+Departures: the head has BatchNorm, as SimCLR's (2048-ReLU-128 in the paper); the loss is not multiplied by tau / 0.07
+as in the published code.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ https://arxiv.org/abs/1503.03832
 
 Defaults: margin 0.2 and semi-hard negatives are the paper's (section 3.2). All views of an item count as items of
 its class; items without a label (-1) are left out.
+Departures: batches are drawn as they come and searched over all ranks, where the paper composes them of some 40 images
+an identity; the output has 64 numbers, not 128; a map g follows any encoder.
 """
 
 from __future__ import annotations

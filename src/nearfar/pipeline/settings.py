@@ -32,6 +32,7 @@ class PretrainConfig:
         init: start from the weights in a file or a run folder: ours, torch's, lightly's, solo-learn's, Google's SimCLR.
         views: how views are made, by name. auto takes what fits the data.
         view_options: settings of every view, such as --view-options.hflip 0.
+        view_count: views of an item, for methods that take more than two; those named are repeated in turn.
         image_size: of images, the side of the square views in pixels. By default the images' own, but at most 224.
         channels: of images, the channels to convert all to, 1 or 3. By default the images' own.
         split: the part of DATA to train on. By default train where there are splits, else everything.
@@ -72,6 +73,7 @@ class PretrainConfig:
     init: str | None = None
     views: str = "auto"
     view_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    view_count: int | None = None
     image_size: int | None = None
     channels: int | None = None
     split: str | None = None
@@ -109,7 +111,7 @@ class PretrainConfig:
         self._convert()
         at_least = {
             "image_size": 1, "channels": 1, "limit": 2, "epochs": 1, "batch_size": 1, "accumulate": 1, "devices": 1,
-            "nodes": 1, "threads": 1, "buffer": 1, "seed": 0, "log_every": 1,
+            "nodes": 1, "threads": 1, "buffer": 1, "seed": 0, "log_every": 1, "view_count": 1,
         }  # fmt: skip
         for name, least in at_least.items():
             value = getattr(self, name)

@@ -9,7 +9,7 @@ from typing import Any
 from nearfar.errors import ConfigError, require
 from nearfar.methods import METHODS, Info
 
-__all__ = ["check_views", "fit_views"]
+__all__ = ["check_count", "check_views", "fit_views"]
 
 
 def check_views(method: str, name: str, views: Sequence[Any]) -> None:
@@ -30,9 +30,20 @@ def check_views(method: str, name: str, views: Sequence[Any]) -> None:
     require(fits, f"method {method}", "number of views", must, len(views), fix, error=ConfigError)
 
 
-def fit_views(info: Info, views: Sequence[Any]) -> tuple[Any, ...]:
-    """Return as many views as the method wants: repeated from the first on, or cut."""
-    count = max(len(views), info.least_views)
+def check_count(method: str, count: int | None) -> None:
+    """Refuse a number of views that the method does not take.
+
+    Raises:
+        ConfigError: the method takes others.
+    """
+    info = METHODS.get(method).info
+    fits = count is None or (count >= info.least_views and count <= (info.most_views or count))
+    require(fits, f"method {method}", "view_count", info.views, count, "leave it out", error=ConfigError)
+
+
+def fit_views(info: Info, views: Sequence[Any], count: int | None = None) -> tuple[Any, ...]:
+    """Return as many views as are asked for, or as the method wants: repeated from the first on, or cut."""
+    count = count or max(len(views), info.least_views)
     if info.most_views is not None:
         count = min(count, info.most_views)
     return tuple(itertools.islice(itertools.cycle(views), count))

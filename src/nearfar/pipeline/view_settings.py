@@ -12,7 +12,7 @@ from nearfar.errors import ConfigError, nearest
 from nearfar.methods import METHODS
 from nearfar.modalities import Inputs, Modality
 from nearfar.pipeline.settings import PretrainConfig
-from nearfar.pipeline.view_count import check_views, fit_views
+from nearfar.pipeline.view_count import check_count, check_views, fit_views
 
 __all__ = ["check_named_views", "check_view_options", "run_views"]
 
@@ -34,6 +34,7 @@ def check_view_options(modality: Modality, name: str, options: Mapping[str, Any]
 
 def check_named_views(modality: Modality, config: PretrainConfig) -> PretrainConfig:
     """Refuse views that the method cannot take, and return the view options converted to their types."""
+    check_count(config.method, config.view_count)
     if config.views == "auto":
         return config
     options = check_view_options(modality, config.views, config.view_options)
@@ -46,7 +47,7 @@ def run_views(config: PretrainConfig, inputs: Inputs) -> tuple[Any, ...]:
 
     A setting goes to the views that have it: a table's clean view has no share to corrupt.
     """
-    views = fit_views(METHODS.get(config.method).info, inputs.views(config.views))
+    views = fit_views(METHODS.get(config.method).info, inputs.views(config.views), config.view_count)
     return tuple(with_options(view, config.view_options) for view in views)
 
 
