@@ -2,6 +2,7 @@
 
     uv run python -m benchmarks.losses            # measures and writes benchmarks/results/losses.json
     uv run python -m benchmarks.losses --quick    # small sizes only, prints, writes nothing
+    uv run python -m benchmarks.losses --triplets # semi-hard triplets alone, into losses_triplets.json
 
 128-d float32 on two threads. Time: all contenders of one loss and size take turns in one process; medians. Memory: each
 case in a process of its own, the peak of resident memory over what was resident before the call (Linux). What would
@@ -36,6 +37,8 @@ LIMIT_MIB = 8 * 1024
 SIZES = (128, 512, 2048, 8192)
 SECONDS_PER_CASE = 1.5
 SECONDS_AT_MOST = 15.0
+
+TRIPLETS = "semi-hard triplets"
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -146,7 +149,7 @@ CONTENDERS: dict[str, dict[str, Callable[[], Loss]]] = {
     "CLIP": {"nearfar": lambda: losses.clip, "plain torch": lambda: plain_clip},
     "SigLIP": {"nearfar": lambda: losses.siglip, "plain torch": lambda: plain_siglip},
     # N pairs here are 2N rows, so 512 pairs are the batch of 1,024.
-    "semi-hard triplets": {
+    TRIPLETS: {
         "nearfar": lambda: (
             lambda a, b: losses.triplet_from_labels(
                 F.normalize(torch.cat([a, b]), dim=1), classes(a).repeat(2), mining="semihard"
@@ -156,7 +159,7 @@ CONTENDERS: dict[str, dict[str, Callable[[], Loss]]] = {
         "pytorch-metric-learning": metric_learning_semihard,
     },
 }
-SIZES_OF = {"semi-hard triplets": (64, 512), "DCL": (128, 2048), "InfoNCE": (128, 2048, 8192)}
+SIZES_OF = {TRIPLETS: (64, 512), "DCL": (128, 2048), "InfoNCE": (128, 2048, 8192)}
 SIZES_OF |= {"CLIP": SIZES_OF["InfoNCE"], "SigLIP": SIZES_OF["InfoNCE"]}
 
 
@@ -280,24 +283,28 @@ def slope() -> tuple[list[list[Any]], float]:
     return rows, max(memory[name, 32768] / memory[name, 2048] for name in ("NT-Xent", "SupCon"))
 
 
-def aims(rows: dict[str, list[list[Any]]], growth: float) -> list[list[Any]]:
+def aims(rows: dict[str, list[list[Any]]], growth: float | None) -> list[list[Any]]:
     """The aims set before, each with what was measured."""
     cell = {(name, row[0]): row for name, found in rows.items() for row in found if row[1] == "nearfar"}
     out: list[list[Any]] = []
     for name in ("NT-Xent", "SupCon"):
+        if name not in rows:
+            continue
         large, small = cell[name, 8192], cell[name, 512]
         out.append([f"{name}, 8,192 pairs: extra memory", "<= 100 MiB", large[3], large[3] <= 100])
         out.append([f"{name}, 8,192 pairs: time / plain torch", "<= 0.7", large[4], large[4] <= 0.7])
         out.append([f"{name}, 512 pairs: time / plain torch", "<= 1", small[4], small[4] <= 1])
         out.append([f"{name}, 8,192 pairs: processor time on one thread", "<= 0.7", large[5], large[5] <= 0.7])
         out.append([f"{name}, 512 pairs: processor time on one thread", "<= 1", small[5], small[5] <= 1])
-    triplets = cell["semi-hard triplets", 512]
-    out.append(["semi-hard triplets, 1,024 rows: extra memory", "<= 64 MiB", triplets[3], triplets[3] <= 64])
-    out.append(["memory from 2,048 to 32,768 pairs", "<= 20-fold", round(growth, 1), growth <= 20])
+    if TRIPLETS in rows:
+        triplets = cell[TRIPLETS, 512]
+        out.append(["semi-hard triplets, 1,024 rows: extra memory", "<= 64 MiB", triplets[3], triplets[3] <= 64])
+    if growth is not None:
+        out.append(["memory from 2,048 to 32,768 pairs", "<= 20-fold", round(growth, 1), growth <= 20])
     return [[*row[:3], "yes" if row[3] else "no"] for row in out]
 
 
-def main(quick: bool) -> None:
+def main(quick: bool, triplets: bool) -> None:
     notes = [
         f"Forward + backward, {DIM}-d float32 in random directions (seed {SEED}), {THREADS} threads, temperature 0.1 "
         "(InfoNCE and CLIP 1 / 0.07, SigLIP 10 and -10). N pairs are 2N rows.",
@@ -306,26 +313,30 @@ def main(quick: bool) -> None:
         "step over what was resident before, gradients included, one process a case.",
         "Time by the clock on two threads suffers where other programs run beside: each parallel region then waits for "
         "the slower thread. Processor time on one thread does not, and stands beside it.",
-        "Semi-hard triplets: nearfar takes one negative per pair (FaceNet's rule), the other two all semi-hard "
-        "triplets; so the rows compare the cost of mining, not the same number.",
     ]
+    if triplets:
+        notes.append(
+            "Semi-hard triplets: nearfar takes one negative per pair (FaceNet's rule), the other two all semi-hard "
+            "triplets; so the rows compare the cost of mining, not the same number."
+        )
     notes.append(f"Load average of the machine over the minute before: {os.getloadavg()[0]:.1f}.")
     rows = {}
-    for name in CONTENDERS:
+    for name in [TRIPLETS] if triplets else [name for name in CONTENDERS if name != TRIPLETS]:
         sizes = SIZES_OF.get(name, SIZES)
         rows[name] = compare(name, [n for n in sizes if n <= 512] if quick else sizes, notes)
     if quick:
         return
-    large, growth = slope()
+    large, growth = ([], None) if triplets else slope()
     columns = [
         "pairs", "who", "ms", "extra MiB", "time / plain torch", "processor time / plain torch, one thread",
         "memory / plain torch",
     ]  # fmt: skip
     tables = [table("Aims", ["what", "aim", "measured", "met"], aims(rows, growth))]
     tables += [table(name, columns, found) for name, found in rows.items()]
-    tables.append(table("Large batches, nearfar", ["loss", "pairs", "extra MiB", "s", "loss value"], large))
-    title = "Losses: time and memory, forward and backward"
-    print(write("losses", title=title, tables=tables, notes=notes))
+    if large:
+        tables.append(table("Large batches, nearfar", ["loss", "pairs", "extra MiB", "s", "loss value"], large))
+    name, title = ("losses_triplets", "Triplets mined in the batch") if triplets else ("losses", "Losses")
+    print(write(name, title=f"{title}: time and memory, forward and backward", tables=tables, notes=notes))
 
 
 def child(kind: str, arguments: Sequence[str]) -> None:
@@ -339,6 +350,7 @@ def child(kind: str, arguments: Sequence[str]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--triplets", action="store_true")
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -346,4 +358,4 @@ if __name__ == "__main__":
     if options.child:
         child(options.child[0], options.child[1:])
     else:
-        main(options.quick)
+        main(options.quick, options.triplets)

@@ -137,7 +137,9 @@ def main(folder: Path, epochs: int, seeds: Sequence[int]) -> None:
         "both sides make views in the training process, between the steps; seconds contain them and suffer from whatever "
         f"else the machine did (load average at the end: {os.getloadavg()[0]:.1f})",
     ]
-    print(write("same_views", title="The same accuracy on nearfar's and torchvision's views", tables=tables, notes=notes))
+    print(
+        write("same_views", title="The same accuracy on nearfar's and torchvision's views", tables=tables, notes=notes)
+    )
 
 
 def _columns(runs: Sequence[dict[str, float]], keys: Sequence[str]) -> list[list[float]]:

@@ -11,10 +11,10 @@ from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from nearfar.distributed import gather, gather_sizes, is_distributed, rank, sum_over_ranks, world_size
 from nearfar.losses._checks import Reduction, check_embeddings, check_labels, check_reduction
+from nearfar.losses._remade import remade
 
 __all__ = [
     "Anchors",
@@ -28,7 +28,6 @@ __all__ = [
     "pack",
     "per_anchor",
     "reduce_sums",
-    "remade",
     "total_over_ranks",
 ]
 
@@ -133,13 +132,6 @@ def blocks(count: int, entries_each: int, device: torch.device) -> Iterator[slic
     step = max(1, entries // max(1, entries_each))
     for start in range(0, count, step):
         yield slice(start, min(start + step, count))
-
-
-def remade(function: Callable[..., tuple[Tensor, ...]], *args: object) -> tuple[Tensor, ...]:
-    """Call a function whose inner tensors are not kept for the backward but made again there."""
-    if not torch.is_grad_enabled():
-        return function(*args)
-    return checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False)
 
 
 def by_blocks(

@@ -12,7 +12,7 @@ from torch import Tensor
 from nearfar.errors import require
 from nearfar.losses._checks import check_embeddings, check_finite, check_positive, in_float32
 from nearfar.losses._moments import row_count, total
-from nearfar.losses._rows import remade
+from nearfar.losses._remade import remade
 
 __all__ = ["draw_directions", "lejepa", "sigreg"]
 
