@@ -78,9 +78,9 @@ def train(source: Source, make: MakeViews, *, epochs: int, seed: int) -> torch.n
     )
     for _ in range(epochs):
         for batch in loader:
-            batch = batch._replace(views=[v.to(memory_format=torch.channels_last) for v in batch.views], labels=None)
+            seen = [view.to(memory_format=torch.channels_last) for view in batch.views]
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                loss = method.step(batch).loss
+                loss = method.step(batch._replace(views=seen, labels=None)).loss
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -130,12 +130,12 @@ def main(folder: Path, epochs: int, seeds: Sequence[int]) -> None:
         table("nearfar - torchvision, points", ["score", "mean", "95 % t-interval", "within noise"], differences),
     ]
     notes = [
-        f"SimCLR, small encoder, {epochs} epochs, batch {BATCH}, AdamW {LR}, tau 0.2, bf16; 10,000 training images, all "
-        f"10,000 test images; mean ± standard deviation over seeds {list(seeds)}, last epoch",
-        "views: crop 20 to 100 %, mirrored, brightness and contrast 0.4 (p 0.8), blur 3 x 3 (p 0.5); torchvision.transforms."
-        "v2 on uint8 tensors, one image at a time",
-        "both sides make views in the training process, between the steps; seconds contain them and suffer from whatever "
-        f"else the machine did (load average at the end: {os.getloadavg()[0]:.1f})",
+        f"SimCLR, small encoder, {epochs} epochs, batch {BATCH}, AdamW {LR}, tau 0.2, bf16; 10,000 training images, "
+        f"all 10,000 test images; mean ± standard deviation over seeds {list(seeds)}, last epoch",
+        "views: crop 20 to 100 %, mirrored, brightness and contrast 0.4 (p 0.8), blur 3 x 3 (p 0.5); torchvision."
+        "transforms.v2 on uint8 tensors, one image at a time",
+        "both sides make views in the training process, between the steps; seconds contain them and suffer from "
+        f"whatever else the machine did (load average at the end: {os.getloadavg()[0]:.1f})",
     ]
     print(
         write("same_views", title="The same accuracy on nearfar's and torchvision's views", tables=tables, notes=notes)
