@@ -17,6 +17,10 @@ from typing import Any
 
 import nearfar
 from benchmarks.record import table, write
+from nearfar.comparing import work
+from nearfar.comparing.child import JOBS
+from nearfar.comparing.process import ChildError
+from nearfar.errors import NearfarError
 from nearfar.methods import METHODS
 from nearfar.pipeline.settings import PretrainConfig
 from nearfar.recipes import RECIPES
@@ -47,8 +51,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--width", type=int, default=32, help="of the small encoder")
     parser.add_argument("--vits", action=argparse.BooleanOptionalAction, default=True, help="the transformers as well")
+    parser.add_argument("--here", action="store_true", help="no process of its own for a run: faster, no memory told")
     parser.add_argument("--note", action="append", default=[], help="a sentence for the record")
     arguments = parser.parse_args()
+    if arguments.here:
+        work.run_child = _here
     one_net = [name for name in METHODS.names() if name not in (*VITS, "distill")]
     methods = arguments.methods or one_net
     same = {
@@ -65,6 +72,14 @@ def main() -> None:
         of_vit = {"encoder": vit.encoder, "encoder_options": vit.encoder_options, "image_size": vit.image_size or 28}
         found["vit"] = run(arguments, "vit", ["simclr", *VITS], **same, **of_vit)
     record(arguments, found)
+
+
+def _here(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Do in this process what a child would do, which saves its start."""
+    try:
+        return JOBS[job["kind"]](job)
+    except NearfarError as error:
+        raise ChildError(str(error), type(error).__name__) from None
 
 
 def run(arguments: argparse.Namespace, part: str, methods: Sequence[str], **settings: Any) -> dict[str, Any]:
@@ -96,7 +111,9 @@ def record(arguments: argparse.Namespace, found: Mapping[str, Mapping[str, Any]]
         "vit": "a vision transformer of the recipe mae/small",
     }
     for part, content in found.items():
-        tables.append(table(titles[part], _columns(), [_row(row) for row in content["rows"]]))
+        tables.append(
+            table(titles[part], _columns(), [_row(row, memory=not arguments.here) for row in content["rows"]])
+        )
         remarks += judged(content["rows"], titles[part].partition(":")[0])
     first = found["small"]["rows"]
     remarks += supervised(first)
@@ -126,7 +143,7 @@ def _columns() -> list[str]:
     return ["", *COLUMNS.values(), "spread", "rank", "s", "MiB"]
 
 
-def _row(row: Mapping[str, Any]) -> list[Any]:
+def _row(row: Mapping[str, Any], *, memory: bool) -> list[Any]:
     name = f"{row['name']} (labels)" if row["name"] in LABELLED else row["name"]
     cells: list[Any] = [name]
     for key in COLUMNS:
@@ -134,7 +151,7 @@ def _row(row: Mapping[str, Any]) -> list[Any]:
         text = None if over is None else f"{100 * over['mean']:.1f}"
         cells.append(text if text is None or over["sd"] is None else f"{text} ± {100 * over['sd']:.1f}")
     for key, digits in (("spread", 2), ("rank", 1), ("seconds", 0), ("peak_mib", 0)):
-        known = [value for value in row[key] if value is not None]
+        known = [value for value in row[key] if value is not None and (memory or key != "peak_mib")]
         cells.append(f"{sum(known) / len(known):.{digits}f}" if known else None)
     return cells
 
