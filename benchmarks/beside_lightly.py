@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--workers", type=int, default=2, help="of lightly's DataLoader; threads here")
     parser.add_argument("--name", default="beside_lightly", help="of the record")
+    parser.add_argument("--note", action="append", default=[], help="a sentence for the record")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
@@ -183,6 +184,7 @@ def record(arguments: argparse.Namespace, found: dict[str, list[dict[str, float]
         title=f"SimCLR beside lightly: Fashion-MNIST, {arguments.images:,} images, {arguments.epochs} epochs",
         tables=[table("The same encoder, pictures, views, batch, optimiser and schedule", ["", *keys.values()], rows)],
         notes=[
+            *arguments.note,
             f"mean ± sd over seeds {arguments.seeds}, the sides in turn; nearfar in float32: the first seed alone",
             f"28 x 28, grey as three channels; small encoder of width 32; batch {arguments.batch}; AdamW {LR:g} with "
             "warm-up and cosine; SimCLR's views for CIFAR (strength 0.5, no blur)",
