@@ -195,8 +195,15 @@ def cell(values: list[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a dry run of small numbers; writes nothing")
-    quick = parser.parse_args().quick
-    plan = QUICK if quick else Plan()
+    parser.add_argument("--unlabelled", type=int, default=Plan().unlabelled, help="pictures to pretrain on")
+    parser.add_argument("--epochs", type=int, default=Plan().epochs, help="of pretraining")
+    parser.add_argument("--steps", type=int, default=Plan().steps, help="of the head")
+    parser.add_argument("--seeds", type=int, default=len(Plan().seeds), help="how many, two at least")
+    parser.add_argument("--note", action="append", default=[], help="a sentence for the record")
+    given = parser.parse_args()
+    quick, seeds = given.quick, tuple(range(given.seeds))
+    full = Plan(unlabelled=given.unlabelled, epochs=given.epochs, steps=given.steps, seeds=seeds)
+    plan = QUICK if quick else full
     with tempfile.TemporaryDirectory() as folder:
         values, seconds = measure(plan, Path(folder))
     kinds = [(frozen, name) for frozen in (True, False) for name in ("untrained", "SimCLR")]
@@ -210,6 +217,7 @@ def main() -> None:
         title="Segmentation of digits on cluttered canvases, few labelled pictures, small encoder",
         tables=[table(f"mIoU, % (11 classes, {plan.test} test pictures)", columns, rows)],
         notes=[
+            *given.note,
             f"pictures of {SIDE} pixels with two digits each, drawn from the demo's training digits; test pictures "
             "from its 500 test digits",
             f"SimCLR: {plan.epochs} epochs on {plan.unlabelled} pictures without masks, "
@@ -219,6 +227,8 @@ def main() -> None:
             f"mean ± standard deviation over seeds {list(plan.seeds)}; a seed draws pictures, weights, views and order",
             f"peak memory of the whole process: {peak_memory_mib():.0f} MiB",
         ],
+        command=f"uv run python -m benchmarks.segmentation --unlabelled {plan.unlabelled} --epochs {plan.epochs} "
+        f"--steps {plan.steps} --seeds {len(plan.seeds)}",
     )
 
 
