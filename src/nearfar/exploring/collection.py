@@ -83,7 +83,7 @@ class Collection:
         index = create(info.dim, metric="cosine", backend="faiss", fingerprint=info.fingerprint)
         index.add(rows.ids, rows.vectors, rows.labels)
         known: dict[str, Sequence[Any]] = {} if rows.labels is None else {"label": rows.labels}
-        return cls._made(str(path), rows.ids, rows.vectors, known | _other_columns(path), index)
+        return cls._made(path.name, rows.ids, rows.vectors, known | _other_columns(path), index)
 
     @classmethod
     def _made(

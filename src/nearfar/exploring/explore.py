@@ -115,7 +115,7 @@ def _upload(encoder: Encoder | None) -> str | None:
 
 
 def _collection(path: Path) -> Collection:
-    return Collection.of_index(str(path), open_index(path)) if path.is_dir() else Collection.of_parquet(path)
+    return Collection.of_index(path.resolve().name, open_index(path)) if path.is_dir() else Collection.of_parquet(path)
 
 
 def _planes(collections: Sequence[Collection], store: Store, method: Method, seed: int) -> list[Plane]:

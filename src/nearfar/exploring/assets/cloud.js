@@ -126,7 +126,7 @@ class Cloud {
 
   radius() {
     const crowd = Math.sqrt((this.fitted * this.fitted * this.right * this.up) / this.n) * 0.32;
-    return Math.max(0.5, Math.min(crowd, 4.2) * Math.sqrt(Math.max(1, this.view.scale / this.fitted)), 0.5 * Math.pow(this.view.scale / this.fitted, 0.4)) ;
+    return Math.max(0.5, Math.min(crowd, 4.2) * Math.sqrt(Math.max(1, this.view.scale / this.fitted)));
   }
 
   // Draws; `budget` in milliseconds, 0 = everything. Returns whether everything was drawn.
@@ -240,12 +240,12 @@ class Cloud {
     return this.inPolygon([[0, 0], [this.width, 0], [this.width, this.height], [0, this.height]]);
   }
 
-  // The median place of each class of at most 40, of a sample of the points.
+  // The median place of each of the first so many classes, of a sample of the points.
   middles(classes) {
     const found = Array.from({ length: classes }, () => [[], []]);
     for (let k = 0; k < Math.min(this.n, 60_000); k++) {
       const code = this.place[k] - 2;
-      if (code >= 0) { found[code][0].push(this.x[k]); found[code][1].push(this.y[k]); }
+      if (code >= 0 && code < classes) { found[code][0].push(this.x[k]); found[code][1].push(this.y[k]); }
     }
     const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
     return found.map(([xs, ys], code) => ({ code, count: xs.length, x: median(xs), y: median(ys) })).filter((one) => one.count).sort((a, b) => b.count - a.count);

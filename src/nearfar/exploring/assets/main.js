@@ -117,6 +117,7 @@ class App {
 
   select(rows, open = true) {
     this.selection = rows;
+    if (rows.length && open) { this.selected = -1; this.found = null; for (const map of this.maps) map.near = []; }
     let chosen = null;
     if (rows.length) { chosen = new Uint8Array(this.meta.count); for (const row of rows) chosen[row] = 1; }
     for (const map of this.maps) { map.cloud.choose(chosen); map.redraw(); }

@@ -46,7 +46,7 @@ class MapView {
 
   colour(places, table, column) {
     this.cloud.colour(places, table);
-    this.names = column.kind === "class" && column.names.length <= 40 ? this.cloud.middles(column.names.length) : [];
+    this.names = column.kind === "class" && column.names.length > 1 ? this.cloud.middles(Math.min(column.names.length, 40)) : [];
     this.column = column;
     this.redraw();
   }
@@ -170,7 +170,7 @@ class MapView {
     const at = (event) => { const box = over.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
     over.addEventListener("pointerdown", (event) => {
       if (event.button > 0) return;
-      over.focus({ preventScroll: true });
+      over.focus({ preventScroll: true, focusVisible: false });
       over.setPointerCapture(event.pointerId);
       held.set(event.pointerId, at(event));
       if (held.size === 2) { const [a, b] = [...held.values()]; pinched = Math.hypot(a[0] - b[0], a[1] - b[1]); grabbed = null; this.path = null; return; }

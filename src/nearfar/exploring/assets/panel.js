@@ -91,7 +91,7 @@ class Panel {
         make("p", { className: "soft", textContent: "By keyboard: Tab to the map, then the arrow keys walk from point to point. ? tells all keys." })];
     }
     const [one] = await app.source.rows([app.selected]), label = app.labelOf(one);
-    const facts = Object.entries(one.values).map(([name, value]) => [make("dt", { textContent: name }), make("dd", { textContent: String(value) })]).flat();
+    const facts = Object.entries(one.values).map(([name, value]) => [make("dt", { textContent: name }), make("dd", { textContent: typeof value === "number" && !Number.isInteger(value) ? distanceText(value) : String(value) })]).flat();
     const marked = app.marked.has(app.selected), player = app.source.content(app.selected);
     const head = make("div", { className: "item" }, app.source.picture(app.selected), make("div", {}, make("h2", { textContent: one.id }), make("dl", { className: "facts" }, ...facts), this.bar(this.button(marked ? "Marked ✓" : "Mark (M)", () => app.mark([app.selected], !marked), { ariaPressed: String(marked) }))), player);
     const lists = await Promise.all(app.maps.map((map) => app.source.neighbours(app.selected, app.meta.k, map.which)));
@@ -101,7 +101,7 @@ class Panel {
       return [head, make("h3", { textContent: `Nearest neighbours, with ${app.meta.metric} distance` }), agree, await this.grid(lists[0], label)];
     }
     const second = new Set(lists[1].map((hit) => hit.row)), shared = lists[0].filter((hit) => second.has(hit.row)).length;
-    const columns = await Promise.all(lists.map(async (hits, i) => make("div", {}, make("h3", { textContent: app.maps[i].title }), await this.agreement(hits, label), await this.grid(hits, label))));
+    const columns = await Promise.all(lists.map(async (hits, i) => make("div", {}, make("h3", { textContent: app.meta.maps[i].name }), await this.agreement(hits, label), await this.grid(hits, label))));
     return [head, make("p", { className: "soft", textContent: `${shared} of ${lists[0].length} neighbours are the same in both` }), make("div", { className: "pair" }, ...columns)];
   }
 
