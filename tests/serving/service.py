@@ -16,9 +16,10 @@ import numpy as np
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from nearfar.indexing import create
+from nearfar.indexing import Records, create
 from nearfar.serving import Encoder, Limits, Store
 from nearfar.serving.app import create_app
+from nearfar.serving.media import encoded
 from nearfar.serving.pictures import MEDIA_TYPES, open_picture
 from nearfar.serving.service import Service
 
@@ -27,6 +28,12 @@ DIM = 12
 
 def vectors(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, DIM)).astype(np.float32)
+
+
+def records(ids: list[Any], seed: int = 0, labels: list[Any] | None = None) -> Records:
+    """Return items as a store takes them."""
+    count = len(ids)
+    return Records(ids, vectors(count, seed), labels or [None] * count, [{}] * count, [None] * count)
 
 
 def write_index(path: Path, count: int = 20, **settings: Any) -> Path:
@@ -50,9 +57,14 @@ def embed(items: Any) -> np.ndarray:
 
 def encoder(limits: Limits | None = None, fingerprint: str = "0123") -> Encoder:
     pixels = (limits or Limits()).pixels
-    return Encoder(
-        "image", "quarters", DIM, fingerprint, lambda b: open_picture(b, pixels=pixels, channels=3), embed, MEDIA_TYPES
-    )
+
+    def read(content: bytes) -> Any:
+        return open_picture(content, pixels=pixels, channels=3)
+
+    def small(content: bytes) -> bytes:
+        return encoded(read(content), 32).data
+
+    return Encoder("image", "quarters", DIM, fingerprint, read, embed, MEDIA_TYPES, small)
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (16, 16), kind: str = "PNG") -> bytes:

@@ -48,7 +48,10 @@ def test_search_by_image_embeds_the_body(path, kind):
 def test_items_are_added_looked_up_and_removed(path):
     odd = ["", "a/../b", "ünïcødé 🙂", "'; DROP TABLE x", "x" * 10_000, "\n"]
     rows = vectors(len(odd), seed=2).tolist()
-    items = [{"id": name, "vector": row, "label": name} for name, row in zip(odd, rows, strict=True)]
+    items = [
+        {"id": name, "vector": row, "label": name, "metadata": {"length": len(name), "odd": True}}
+        for name, row in zip(odd, rows, strict=True)
+    ]
     with client(path) as http:
         assert http.post("/v1/items", json={"items": items}).json() == {"added": odd, "count": 26}
         assert http.post("/v1/items/get", json={"ids": odd}).json() == {"items": items}
@@ -65,6 +68,8 @@ def test_an_image_is_added_and_found_again(path):
         reply = http.post("/v1/items/image", params={"id": "new/1.png", "label": "even"}, content=picture(4))
         assert reply.json() == {"added": ["new/1.png"], "count": 21}
         found = http.post("/v1/search/image?k=1", content=picture(4)).json()["results"][0]["hits"][0]
+        shown = http.get("/v1/items/thumbnail", params={"id": "new/1.png"})
+    assert shown.content.startswith(b"\x89PNG")
     assert found["id"] == "new/1.png"
     assert found["label"] == "even"
     assert abs(found["distance"]) < 1e-6
@@ -164,3 +169,43 @@ def test_a_client_that_asks_too_often_is_told_to_wait(path):
         assert codes == [200] * 5 + [429] * 2
         assert int(http.get("/v1/info").headers["retry-after"]) >= 1
         assert http.get("/healthz").status_code == 200
+
+
+def test_filters_limits_and_metadata(path):
+    with client(path) as http:
+        rows = [
+            {"id": f"m {row}", "vector": v, "metadata": {"price": row}} for row, v in enumerate(vectors(9).tolist())
+        ]
+        http.post("/v1/items", json={"items": rows})
+        query = vectors(1).tolist()
+        body = {"vectors": query, "k": 20, "where": {"price": {">=": 2, "<": 5}}, "metadata": True}
+        hits = http.post("/v1/search/vector", json=body).json()["results"][0]["hits"]
+        assert sorted(hit["metadata"]["price"] for hit in hits) == [2, 3, 4]
+        near = http.post("/v1/search/vector", json={"vectors": query, "k": 20, "within": 0.5}).json()["results"][0][
+            "hits"
+        ]
+        assert 0 < len(near) < 20
+        assert all(hit["distance"] <= 0.5 for hit in near)
+        reply = http.post("/v1/search/image", params={"where": "price < 3", "k": 9}, content=picture())
+        assert {hit["id"] for hit in reply.json()["results"][0]["hits"]} == {"m 0", "m 1", "m 2"}
+        for wrong in ({"price": {"~": 3}}, {"price": {}}, {"x'; DROP TABLE y": {"$gt": 1}}):
+            assert http.post("/v1/search/vector", json={"vectors": query, "where": wrong}).status_code == 422
+        assert http.post("/v1/search/image?where=price <", content=picture()).status_code == 422
+        again = {"id": "m 1", "vector": vectors(1, seed=4)[0].tolist(), "label": "odd", "metadata": None}
+        assert http.post("/v1/items", json={"items": [again]}).status_code == 409
+        assert http.post("/v1/items", json={"items": [again], "replace": True}).json()["count"] == 29
+        assert http.post("/v1/items/get", json={"ids": ["m 1"]}).json()["items"] == [{**again, "metadata": {}}]
+
+
+def test_ids_may_be_whole_numbers(tmp_path):
+    from nearfar.indexing import create
+
+    index = create(12)
+    index.add([5, 7, 2**60], vectors(3))
+    index.save(tmp_path / "whole")
+    with client(tmp_path / "whole") as http:
+        found = http.post("/v1/search/id", json={"ids": [2**60], "k": 1}).json()["results"][0]
+        assert found["query"] == 2**60
+        assert found["hits"][0]["id"] in (5, 7)
+        assert http.post("/v1/items/remove", json={"ids": [7]}).json()["count"] == 2
+        assert http.post("/v1/items/remove", json={"ids": ["5"]}).status_code == 404

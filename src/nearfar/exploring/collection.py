@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nearfar.errors import DataError, require
 from nearfar.exploring.columns import Column
-from nearfar.indexing import Index, create
+from nearfar.indexing import Id, Index, create
 
 __all__ = ["MOST_ITEMS", "Collection", "unit"]
 
@@ -28,7 +28,7 @@ class Collection:
 
     Attributes:
         name: for people.
-        ids: N ids.
+        ids: N ids, as text.
         vectors: (N, D) float32.
         metric: of distances between them.
         fingerprint: of their encoder, if known.
@@ -64,8 +64,14 @@ class Collection:
             DataError: when it is empty or holds more than a million items.
         """
         _check(name, index.count)
-        records = index.get(list(index.ids))
-        return cls._made(name, [str(one) for one in records.ids], records.vectors, {"label": records.labels}, index)
+        parts = list(index.iterate())
+        vectors = np.concatenate([part.vectors for part in parts])
+        ids = [one for part in parts for one in part.ids]
+        labels = [label for part in parts for label in part.labels]
+        rows = [row for part in parts for row in part.metadata]
+        fields = dict.fromkeys(title for row in rows for title in row)
+        known: dict[str, Sequence[Any]] = {title: [row.get(title) for row in rows] for title in fields}
+        return cls._made(name, ids, vectors, {"label": labels} | known, index)
 
     @classmethod
     def of_parquet(cls, path: Path) -> Collection:
@@ -89,7 +95,7 @@ class Collection:
     def _made(
         cls,
         name: str,
-        ids: Sequence[str],
+        ids: Sequence[Id],
         vectors: NDArray[np.float32],
         known: dict[str, Sequence[Any]],
         index: Index,
@@ -98,8 +104,9 @@ class Collection:
         columns = [one for one in found if one is not None]
         if not any(one.name == "cluster" for one in columns) and len(ids) >= 10:
             columns.append(_clusters(vectors, index.metric))
-        place = {one: row for row, one in enumerate(ids)}
-        return cls(name, ids, vectors, index.metric, index.fingerprint, tuple(columns), index, place)
+        names = [str(one) for one in ids]
+        place = {one: row for row, one in enumerate(names)}
+        return cls(name, names, vectors, index.metric, index.fingerprint, tuple(columns), index, place)
 
 
 def _check(name: str, count: int) -> None:

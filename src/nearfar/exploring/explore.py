@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,8 @@ from nearfar.exploring.collection import Collection
 from nearfar.exploring.layout import NOTES, Method, layout, method_for
 from nearfar.exploring.view import Plane, View
 from nearfar.files import write_atomic
-from nearfar.indexing import open_index
+from nearfar.indexing import Id, open_index
+from nearfar.serving.media import Content, media_type
 from nearfar.serving.settings import Limits, read_key
 from nearfar.serving.store import Store
 
@@ -76,7 +77,9 @@ def explore(
     collections = [_collection(Path(one)) for one in (source, beside) if one is not None]
     store = Store(collections[0].index)
     planes = _planes(collections, store, method, seed)
-    view = View(planes, media, upload=_upload(encoder), text=encoder is not None and encoder.kind == "text")
+    view = View(
+        planes, media, _kept(store), upload=_upload(encoder), text=encoder is not None and encoder.kind == "text"
+    )
     if path is not None:
         from nearfar.exploring.file import html as page
 
@@ -108,6 +111,17 @@ def _open(run: str | Path | None, data: Any, limits: Limits) -> tuple[Encoder | 
     subject = None if run is None else open_run(run)
     encoder = None if subject is None else encoder_of(subject, limits)
     return encoder, None if data is None else media_of(data, subject)
+
+
+def _kept(store: Store) -> Callable[[str], Content | None]:
+    def thumbnail(name: str) -> Content | None:
+        known: Id | None = name if name in store.index else int(name) if name.lstrip("-").isdecimal() else None
+        if known is None or known not in store.index:
+            return None
+        picture = store.get([known], thumbnails=True).thumbnails[0]
+        return None if picture is None else Content(media_type(picture), picture)
+
+    return thumbnail
 
 
 def _upload(encoder: Encoder | None) -> str | None:

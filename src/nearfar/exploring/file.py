@@ -75,7 +75,7 @@ def _neighbours(view: View, plane: int, k: int) -> tuple[NDArray[np.int32], NDAr
 
 def _sheets(view: View) -> tuple[list[str], int]:
     """Return all thumbnails on sheets of 40 x 40, as data URIs, and the edge of one."""
-    if view.media is None:
+    if view.media is None and not view.has_kept:
         return [], 0
     import io
 
@@ -85,8 +85,8 @@ def _sheets(view: View) -> tuple[list[str], int]:
     from nearfar.report.point_map import sprite_sheets
 
     pictures, missing = [], 0
-    for name in view.collection.ids:
-        shown = view.media.thumbnail(name)
+    for row in range(len(view.collection)):
+        shown = view.thumbnail(row)
         if shown is None:
             missing += 1
             pictures.append(np.full((64, 64, 3), 200, np.uint8))

@@ -15,7 +15,7 @@ from nearfar.exploring.view import View
 from nearfar.serving.docs_page import PAGE_POLICY
 from nearfar.serving.refusal import Refused
 from nearfar.serving.routes.parts import body_of
-from nearfar.serving.service import Service
+from nearfar.serving.service import Asked, Service
 
 __all__ = ["PUBLIC", "explore_routes"]
 
@@ -128,14 +128,14 @@ def _questions(router: APIRouter, service: Service, view: View) -> None:
         @router.post("/explore/text")
         async def text(body: Text) -> Response:
             vectors = await service.embed(body.text.encode("utf-8", "replace"))
-            return JSONResponse({"hits": view.hits(await service.search(vectors, body.k))})
+            return JSONResponse({"hits": view.hits(await service.search(Asked(vectors, body.k)))})
 
     elif service.encoder is not None:
 
         @router.post("/explore/upload")
         async def upload(request: Request, k: Annotated[int, Query(ge=1, le=200)] = 24) -> Response:
             vectors = await service.embed(await body_of(request))
-            return JSONResponse({"hits": view.hits(await service.search(vectors, k))})
+            return JSONResponse({"hits": view.hits(await service.search(Asked(vectors, k)))})
 
 
 def _findings(router: APIRouter, service: Service, view: View) -> None:
@@ -154,10 +154,9 @@ def _findings(router: APIRouter, service: Service, view: View) -> None:
 
 
 async def _media(service: Service, view: View, row: int, what: str) -> Response:
-    if view.media is None or not 0 <= row < len(view.collection):
+    if not 0 <= row < len(view.collection):
         raise Refused(404, f"{what}: there is none of this number")
-    show = view.media.thumbnail if what == "thumbnail" else view.media.content
-    found = await service.in_thread(show, view.collection.ids[row])
+    found = await service.in_thread(view.thumbnail if what == "thumbnail" else view.content, row)
     if found is None:
         raise Refused(404, f"{what}: this item has none")
     return Response(found.data, media_type=found.media_type, headers={"cache-control": "private, max-age=3600"})

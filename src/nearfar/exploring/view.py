@@ -13,7 +13,7 @@ from nearfar.errors import DataError, require
 from nearfar.exploring.collection import Collection
 from nearfar.exploring.graph import Graph
 from nearfar.indexing import Neighbours
-from nearfar.serving import Media
+from nearfar.serving import Content, Media
 
 __all__ = ["Hits", "Plane", "View"]
 
@@ -50,12 +50,14 @@ class View:
         planes: one, or two of the same items.
         media: shows the items, if they are at hand.
         k: neighbours that are shown.
+        kept: finds thumbnails in the index itself, by text ids, where there is no media.
         upload: what can be searched by (``"image"``, ...), if there is an encoder.
         text: whether there is an encoder of texts.
     """
 
     planes: list[Plane]
     media: Media | None = None
+    kept: Callable[[str], Content | None] | None = None
     k: int = 24
     upload: str | None = None
     text: bool = False
@@ -90,13 +92,30 @@ class View:
             "metric": items.metric,
             "columns": [column.described() for column in items.columns],
             "maps": [{"name": plane.name, "note": plane.note} for plane in self.planes],
-            "pictures": self.media is not None,
+            "pictures": self.media is not None or self.has_kept,
             "media": None if self.media is None else self.media.kind,
             "upload": self.upload,
             "text": self.text,
             "findings": items.metric != "dot" and len(items) > 2,
             "k": min(self.k, max(1, len(items) - 1)),
         }
+
+    @property
+    def has_kept(self) -> bool:
+        """Whether the index has pictures; the first few items tell."""
+        if self.kept is None:
+            return False
+        return any(self.kept(name) is not None for name in self.collection.ids[:5])
+
+    def thumbnail(self, row: int) -> Content | None:
+        """Return a small picture of an item."""
+        name = self.collection.ids[row]
+        shown = None if self.media is None else self.media.thumbnail(name)
+        return self.kept(name) if shown is None and self.kept is not None else shown
+
+    def content(self, row: int) -> Content | None:
+        """Return the item itself, as a browser shows or plays it."""
+        return None if self.media is None else self.media.content(self.collection.ids[row])
 
     def check_rows(self, rows: list[int]) -> None:
         """Refuse numbers of items that do not exist."""

@@ -25,6 +25,7 @@ class Encoder:
         read: from the bytes of a request to an item; raises `Refused` or `DataError` on what it cannot read.
         embed: from items to (N, dim) vectors; called from one thread at a time.
         media_types: what a request may hold.
+        thumbnail: from the bytes of a request to an encoded small picture that is kept with the item.
     """
 
     kind: Kind
@@ -34,3 +35,4 @@ class Encoder:
     read: Callable[[bytes], Any]
     embed: Callable[[Sequence[Any]], ArrayLike]
     media_types: tuple[str, ...]
+    thumbnail: Callable[[bytes], bytes | None] = lambda content: None

@@ -17,31 +17,23 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nearfar.errors import RunError
+from nearfar.indexing import Id, Records
 
 __all__ = ["Journal", "Write"]
 
-Label = str | int | None
-
 
 class Write(NamedTuple):
-    """One write.
+    """One write: items that are put in, or ids that are taken out.
 
     Attributes:
-        remove: whether the ids are taken out; else they are put in.
-        ids: N ids.
-        vectors: (N, D) float32; (0, 0) of a removal.
-        labels: N labels.
-        extras: what else is kept of each item, as JSON values by name.
+        put: the items; ``None`` of a removal.
+        remove: the ids; empty otherwise.
     """
 
-    remove: bool
-    ids: list[str]
-    vectors: NDArray[np.float32]
-    labels: list[Label]
-    extras: dict[str, Any]
+    put: Records | None
+    remove: list[Id]
 
 
 class Journal:
@@ -117,12 +109,21 @@ class Journal:
 
 
 def _line(write: Write) -> bytes:
-    content: dict[str, Any] = {"remove": write.ids} if write.remove else {"put": write.ids}
-    if not write.remove:
-        raw = np.ascontiguousarray(write.vectors, dtype="<f4").tobytes()
-        content |= {"vectors": base64.b64encode(raw).decode(), "labels": write.labels, "extras": write.extras}
+    content: dict[str, Any] = {"remove": write.remove} if write.put is None else _packed(write.put)
     text = json.dumps(content, separators=(",", ":")).encode()
     return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def _packed(put: Records) -> dict[str, Any]:
+    raw = np.ascontiguousarray(put.vectors, dtype="<f4").tobytes()
+    pictures = [None if one is None else base64.b64encode(one).decode() for one in put.thumbnails]
+    return {
+        "put": put.ids,
+        "vectors": base64.b64encode(raw).decode(),
+        "labels": put.labels,
+        "metadata": put.metadata,
+        "thumbnails": pictures,
+    }
 
 
 def _parsed(line: bytes) -> Write | None:
@@ -131,10 +132,11 @@ def _parsed(line: bytes) -> Write | None:
         return None
     content = json.loads(text)
     if "remove" in content:
-        return Write(True, content["remove"], np.empty((0, 0), np.float32), [], {})
+        return Write(None, content["remove"])
     ids = content["put"]
     vectors = np.frombuffer(base64.b64decode(content["vectors"]), dtype="<f4").reshape(len(ids), -1)
-    return Write(False, ids, vectors.astype(np.float32), content["labels"], content["extras"])
+    pictures = [None if one is None else base64.b64decode(one) for one in content["thumbnails"]]
+    return Write(Records(ids, vectors.astype(np.float32), content["labels"], content["metadata"], pictures), [])
 
 
 def _sync_folder(path: Path) -> None:

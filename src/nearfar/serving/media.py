@@ -19,7 +19,7 @@ from nearfar.errors import DataError
 if TYPE_CHECKING:
     from nearfar.data import Source
 
-__all__ = ["Content", "Media", "SourceMedia", "encoded", "media_type"]
+__all__ = ["EDGE", "Content", "Media", "SourceMedia", "encoded", "media_type"]
 
 EDGE = 128
 """Pixels of the longer side of a thumbnail."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearfar.errors import ConfigError
 from nearfar.serving.encoding import Encoder
-from nearfar.serving.media import Content, Media, SourceMedia
+from nearfar.serving.media import EDGE, Content, Media, SourceMedia, encoded
 from nearfar.serving.pictures import MEDIA_TYPES, open_picture
 from nearfar.serving.settings import Limits
 
@@ -34,7 +34,12 @@ def encoder_of(subject: Subject, limits: Limits) -> Encoder:
     def read(content: bytes) -> NDArray[Any]:
         return open_picture(content, pixels=limits.pixels, channels=subject.spec.in_channels)
 
-    return Encoder("image", subject.name, subject.spec.dim, subject.fingerprint, read, embedder(subject), MEDIA_TYPES)
+    def thumbnail(content: bytes) -> bytes:
+        return encoded(read(content), EDGE).data
+
+    return Encoder(
+        "image", subject.name, subject.spec.dim, subject.fingerprint, read, embedder(subject), MEDIA_TYPES, thumbnail
+    )
 
 
 def media_of(data: Any, subject: Subject | None) -> Media:

@@ -16,44 +16,59 @@ __all__ = [
     "Info",
     "Item",
     "Items",
+    "K",
+    "Model",
     "Query",
     "RemoveItems",
     "Removed",
     "SearchIds",
     "SearchVectors",
     "State",
+    "Where",
+    "Within",
     "failures",
 ]
 
 K = Annotated[int, Field(ge=1, le=100_000, description="How many neighbours.", examples=[10])]
-Id = Annotated[str, Field(max_length=100_000, description="The id of an item.", examples=["shoes/17.jpg"])]
+Whole = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
+Name = Annotated[str, Field(max_length=100_000)]
+Id = Annotated[Name | Whole, Field(description="The id of an item.", examples=["shoes/17.jpg"])]
+Where = Annotated[
+    dict[str, Any] | None,
+    Field(
+        description='A filter on metadata, id and label, for example {"price": {"<": 10}, "brand": "x"}.',
+        examples=[None],
+    ),
+]
+Within = Annotated[float | None, Field(allow_inf_nan=False, description="Only items at most this far.")]
+Metadata = Annotated[dict[str, Any], Field(description="JSON values by name.", examples=[{"brand": "x"}])]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Vector = Annotated[list[Number], Field(description="As long as the index's vectors.", examples=[[0.1, 0.2, 0.3]])]
-Label = Annotated[
-    str | Annotated[int, Field(ge=-(2**63), lt=2**63)] | None, Field(description="Text or a whole number.")
-]
+Label = Annotated[Name | Whole | None, Field(description="Text or a whole number.")]
 Fingerprint = Annotated[
     str | None, Field(max_length=200, description="Of the encoder of the vectors; another than the index's is refused.")
 ]
 
 
-class _Model(BaseModel):
+class Model(BaseModel):
+    """Refuses what it does not know."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-class Failure(_Model):
+class Failure(Model):
     """One sentence: who, what, must be, got, and the fix."""
 
     error: str
 
 
-class State(_Model):
+class State(Model):
     """Whether the service is well."""
 
     status: str
 
 
-class Info(_Model):
+class Info(Model):
     """What is served."""
 
     backend: str
@@ -66,84 +81,93 @@ class Info(_Model):
     limits: dict[str, float]
 
 
-class SearchVectors(_Model):
+class SearchVectors(Model):
     """Search by one vector or more."""
 
     vectors: list[Vector] = Field(min_length=1, description="Queries.")
     k: K = 10
+    where: Where = None
+    within: Within = None
+    metadata: bool = Field(False, description="Answer with the metadata of the neighbours.")
     fingerprint: Fingerprint = None
 
 
-class SearchIds(_Model):
+class SearchIds(Model):
     """Search by items of the index, each without itself."""
 
     ids: list[Id] = Field(min_length=1)
     k: K = 10
+    where: Where = None
+    within: Within = None
+    metadata: bool = Field(False, description="Answer with the metadata of the neighbours.")
 
 
-class Hit(_Model):
+class Hit(Model):
     """One neighbour."""
 
-    id: str
+    id: Id
     label: str | int | None
     distance: float
+    metadata: Metadata | None = None
 
 
-class Query(_Model):
+class Query(Model):
     """The neighbours of one query, nearest first."""
 
-    query: str = Field(description="The query's id, or its number.")
+    query: Id = Field(description="The query's id, or its number.")
     hits: list[Hit]
 
 
-class Found(_Model):
+class Found(Model):
     """The answer to a search."""
 
     metric: str
     results: list[Query]
 
 
-class Item(_Model):
+class Item(Model):
     """An item of the index."""
 
     id: Id
     vector: Vector
     label: Label = None
+    metadata: Metadata | None = None
 
 
-class AddItems(_Model):
+class AddItems(Model):
     """Items to add: all are added or none."""
 
     items: list[Item] = Field(min_length=1)
+    replace: bool = Field(False, description="Take the place of items with the same ids.")
     fingerprint: Fingerprint = None
 
 
-class Added(_Model):
+class Added(Model):
     """What was added is on disk."""
 
-    added: list[str]
+    added: list[Id]
     count: int = Field(description="Items in the index now.")
 
 
-class GetItems(_Model):
+class GetItems(Model):
     """Items asked for."""
 
     ids: list[Id] = Field(min_length=1)
 
 
-class Items(_Model):
+class Items(Model):
     """Items of the index, in the order asked for."""
 
     items: list[Item]
 
 
-class RemoveItems(_Model):
+class RemoveItems(Model):
     """Items to remove: all go or none."""
 
     ids: list[Id] = Field(min_length=1)
 
 
-class Removed(_Model):
+class Removed(Model):
     """The removal is on disk."""
 
     removed: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
@@ -11,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.errors import RunError, require
-from nearfar.indexing import Neighbours
+from nearfar.indexing import Id, Neighbours
 from nearfar.searching import check_fingerprint
 from nearfar.serving.batching import Batcher
 from nearfar.serving.encoding import Encoder
-from nearfar.serving.media import Media
+from nearfar.serving.media import Content, Media, media_type
 from nearfar.serving.metrics import Metrics
 from nearfar.serving.refusal import Refused
 from nearfar.serving.settings import Limits
@@ -30,10 +31,19 @@ SEARCHED_AT_ONCE = 128
 
 
 class Asked(NamedTuple):
-    """A search: (Q, D) vectors and how many neighbours of each."""
+    """A search.
+
+    Attributes:
+        vectors: (Q, D) queries.
+        k: how many neighbours of each.
+        where: only items that pass this filter.
+        within: only items at most this far.
+    """
 
     vectors: Floats
     k: int
+    where: dict[str, Any] | None = None
+    within: float | None = None
 
 
 class Service:
@@ -92,15 +102,20 @@ class Service:
         """Call something that takes time, without holding up other requests."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
-    async def search(self, vectors: Floats, k: int) -> Neighbours:
+    async def search(self, asked: Asked, *, checked: bool = False) -> Neighbours:
         """Find the k nearest of each vector, in one call with the searches of others.
 
+        Args:
+            asked: the search.
+            checked: whether its size was looked at already.
+
         Raises:
-            InputError: on wrong vectors.
+            InputError: on wrong vectors or a filter that is none.
             Refused: 422 when too many neighbours are asked for, 503 when too many wait.
         """
-        self._check_k(len(vectors), k)
-        return await self._searches(Asked(vectors, k))
+        if not checked:
+            self.check_k(len(asked.vectors), asked.k)
+        return await self._searches(asked)
 
     async def embed(self, content: bytes) -> Floats:
         """Turn the body of a request into a (1, D) vector.
@@ -118,30 +133,55 @@ class Service:
         if count > self.limits.rows:
             raise Refused(422, f"request: must have at most {self.limits.rows} rows, got {count}; ask in parts")
 
-    def check_ids(self, ids: Sequence[str]) -> None:
+    def check_ids(self, ids: Sequence[Id]) -> None:
         """Refuse ids that are too long or that no file could hold."""
         self.check_rows(len(ids))
         for name in ids:
+            if isinstance(name, int):
+                continue
             if len(name) > self.limits.id_length:
                 raise Refused(422, f"id: must have at most {self.limits.id_length} characters, got {len(name)}")
             if not _encodes(name):
                 raise Refused(422, "id: must be text without NUL and lone surrogates")
 
-    def _check_k(self, rows: int, k: int) -> None:
+    def check_k(self, rows: int, k: int) -> None:
+        """Refuse more neighbours than allowed."""
         self.check_rows(rows)
         if k > self.limits.k:
             raise Refused(422, f"k: must be <= {self.limits.k}, got {k}")
         if rows * k > self.limits.hits:
             raise Refused(422, f"rows x k: must be <= {self.limits.hits}, got {rows * k}; ask in parts")
 
+    def metadata_of(self, ids: Iterable[Id]) -> dict[Id, dict[str, Any]]:
+        """Return the metadata of items; those that are gone meanwhile are left out."""
+        there = [name for name in ids if name in self.store.index]
+        found = self.store.get(there)
+        return dict(zip(found.ids, found.metadata, strict=True))
+
+    def thumbnail(self, name: Id) -> Content | None:
+        """Return a small picture of an item: of its data where they are at hand, else the one in the index."""
+        shown = None if self.media is None else self.media.thumbnail(str(name))
+        if shown is not None or name not in self.store.index:
+            return shown
+        kept = self.store.get([name], thumbnails=True).thumbnails[0]
+        return None if kept is None else Content(media_type(kept), kept)
+
+    def id_of(self, text: str) -> Id:
+        """Return an id as the index has it: a whole number where its ids are such and the text is one."""
+        if text.isdecimal() and len(text) < 19 and text not in self.store.index and int(text) in self.store.index:
+            return int(text)
+        return text
+
     def _search_many(self, asked: list[Asked]) -> list[Neighbours]:
-        """Answer several searches; those for the same k go to the index together."""
+        """Answer several searches; those for the same k, filter and limit go to the index together."""
         found: list[Neighbours | None] = [None] * len(asked)
-        groups: dict[int, list[int]] = {}
+        groups: dict[tuple[int, str, float | None], list[int]] = {}
         for row, one in enumerate(asked):
-            groups.setdefault(one.k, []).append(row)
-        for k, rows in groups.items():
-            together = self.store.search(np.concatenate([asked[row].vectors for row in rows]), k)
+            groups.setdefault((one.k, json.dumps(one.where, sort_keys=True), one.within), []).append(row)
+        for rows in groups.values():
+            first = asked[rows[0]]
+            vectors = np.concatenate([asked[row].vectors for row in rows])
+            together = self.store.search(vectors, first.k, where=first.where, within=first.within)
             start = 0
             for row in rows:
                 part = slice(start, start + len(asked[row].vectors))

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from nearfar.errors import InputError, RunError, require
-from nearfar.indexing import Index, Neighbours, Records
+from nearfar.indexing import Id, Index, Neighbours, Records
 from nearfar.progress import say
 from nearfar.serving.journal import Journal, Write
-from nearfar.serving.locks import ReadWriteLock
 from nearfar.serving.refusal import Refused
 
 __all__ = ["Store"]
-
-T = TypeVar("T")
 
 JOURNAL = "writes.journal"
 LOCK = "serving.lock"
@@ -29,6 +25,8 @@ LONGEST_JOURNAL = 256 * 2**20
 
 class Store:
     """One index and its folder; `close` it.
+
+    A back end that lasts keeps its own writes; beside one that lives in memory the store keeps a journal.
 
     Args:
         index: an opened index.
@@ -45,55 +43,57 @@ class Store:
     ) -> None:
         self.index, self.path = index, path
         self._longest = longest_journal
-        self._lock = ReadWriteLock()
         self._writer = threading.Lock()
         self._closed = read_only
-        self._journal = None if path is None else Journal(path / JOURNAL)
-        self._held = None if path is None or read_only else _hold(path)
+        kept = path is not None and not index.lasting
+        self._journal = Journal(path / JOURNAL) if path is not None and kept else None
+        self._held = _hold(path) if path is not None and kept and not read_only else None
         self._unsaved = self._replay()
-
-    def search(self, vectors: NDArray[np.float32], k: int) -> Neighbours:
-        """Find the k nearest of each vector."""
-        with self._lock.read():
-            return self.index.search(vectors, k)
-
-    def get(self, ids: Sequence[str]) -> Records:
-        """Return what is kept under ids.
-
-        Raises:
-            Refused: 404 when there is none of an id.
-        """
-        with self._lock.read():
-            self._known(ids)
-            return self.index.get(ids)
-
-    def use(self, work: Callable[[Index], T]) -> T:
-        """Do something with the index while nobody writes."""
-        with self._lock.read():
-            return work(self.index)
 
     @property
     def count(self) -> int:
         """How many vectors the index holds."""
         return self.index.count
 
-    def add(self, ids: list[str], vectors: NDArray[np.float32], labels: list[str | int | None]) -> None:
+    def search(
+        self, vectors: ArrayLike, k: int, *, where: Mapping[str, Any] | None = None, within: float | None = None
+    ) -> Neighbours:
+        """Find the k nearest of each vector; see `Index.search`."""
+        return self.index.search(vectors, k, where=where, within=within)
+
+    def get(self, ids: Sequence[Id], *, thumbnails: bool = False) -> Records:
+        """Return what is kept under ids.
+
+        Raises:
+            Refused: 404 when there is none of an id.
+        """
+        try:
+            return self.index.get(ids, thumbnails=thumbnails)
+        except InputError:
+            self._known(ids)
+            raise
+
+    def add(self, items: Records, *, replace: bool = False) -> None:
         """Add items; once this returns they are on disk.
+
+        Args:
+            items: with thumbnails, ``None`` where there is none.
+            replace: take the place of items with the same ids.
 
         Raises:
             Refused: 409 when an id is there already, 507 when the disk takes no more, 503 after `close`.
-            InputError: on wrong vectors or labels.
+            InputError: on wrong vectors, labels or metadata.
         """
         with self._writer:
             self._open()
-            taken = next((name for name in ids if name in self.index), None)
-            if taken is not None:
-                raise Refused(409, f"add: id {_short(taken)} is in the index already; remove it first")
-            with self._lock.write():
-                self.index.add(ids, vectors, labels)
-            self._record(Write(False, ids, vectors, labels, {}), undo=lambda: self.index.remove(ids))
+            there = [name for name in dict.fromkeys(items.ids) if name in self.index]
+            if there and not replace:
+                raise Refused(409, f"add: id {_short(there[0])} is in the index already; replace or remove it")
+            before = self.index.get(there, thumbnails=True) if there else None
+            (self.index.upsert if replace else self.index.add)(*items)
+            self._record(Write(items, []), lambda: self._back(items.ids, before))
 
-    def remove(self, ids: list[str]) -> None:
+    def remove(self, ids: Sequence[Id]) -> None:
         """Take items out; once this returns that is on disk.
 
         Raises:
@@ -103,11 +103,9 @@ class Store:
             self._open()
             self._known(ids)
             unique = list(dict.fromkeys(ids))
-            before = self.index.get(unique)
-            with self._lock.write():
-                self.index.remove(unique)
-            gone = Write(True, unique, np.empty((0, 0), np.float32), [], {})
-            self._record(gone, undo=lambda: self.index.add(before.ids, before.vectors, before.labels))
+            before = None if self._journal is None else self.index.get(unique, thumbnails=True)
+            self.index.remove(unique)
+            self._record(Write(None, unique), lambda: self._back([], before))
 
     def close(self) -> None:
         """Save what was written and let go of the folder; nothing can be written any more.
@@ -116,35 +114,45 @@ class Store:
             RunError: when the index cannot be saved; its writes then stand in the journal.
         """
         with self._writer:
-            if self._closed:
-                return
-            self._closed = True
-            try:
-                if self._unsaved:
-                    self._save()
-            finally:
-                if self._journal is not None:
-                    self._journal.close()
-                if self._held is not None:
-                    self._held.release()
+            if not self._closed:
+                self._closed = True
+                try:
+                    if self._unsaved:
+                        self._save()
+                finally:
+                    self._let_go()
+
+    def _let_go(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+        if self._held is not None:
+            self._held.release()
 
     def _open(self) -> None:
         if self._closed:
             raise Refused(503, "this service is shutting down; try again in a while")
 
-    def _known(self, ids: Sequence[str]) -> None:
+    def _known(self, ids: Sequence[Id]) -> None:
         missing = next((name for name in ids if name not in self.index), None)
         if missing is not None:
             raise Refused(404, f"id {_short(missing)} is not in the index")
 
-    def _record(self, write: Write, undo: Callable[[], Any]) -> None:
+    def _back(self, added: Sequence[Id], before: Records | None) -> None:
+        """Undo a write: take out what was added, put back what was there."""
+        kept = set() if before is None else set(before.ids)
+        gone = [name for name in dict.fromkeys(added) if name not in kept]
+        if gone:
+            self.index.remove(gone)
+        if before is not None:
+            self.index.upsert(*before)
+
+    def _record(self, write: Write, undo: Callable[[], None]) -> None:
         if self._journal is None:
             return
         try:
             self._journal.append(write)
         except OSError as error:
-            with self._lock.write():
-                undo()
+            undo()
             raise Refused(507, f"the disk takes no more writes ({error.strerror}); free some space") from None
         self._unsaved = True
         if self._journal.size > self._longest:
@@ -156,8 +164,7 @@ class Store:
     def _save(self) -> None:
         if self.path is None or self._journal is None:
             return
-        with self._lock.read():
-            self.index.save(self.path)
+        self.index.save(self.path)
         self._journal.clear()
         self._unsaved = False
 
@@ -170,14 +177,13 @@ class Store:
             require(False, str(self.path), "index", must, "a journal of writes", fix, error=RunError)
         count = 0
         for write in self._journal.read():
-            there = [name for name in write.ids if name in self.index]
-            if there:
-                self.index.remove(there)
-            if not write.remove:
-                try:
-                    self.index.add(write.ids, write.vectors, write.labels)
-                except InputError as error:
-                    raise RunError(f"{self._journal.path}: does not fit the index ({error}); move it away") from None
+            try:
+                if write.put is None:
+                    self.index.remove([name for name in write.remove if name in self.index])
+                else:
+                    self.index.upsert(*write.put)
+            except InputError as error:
+                raise RunError(f"{self._journal.path}: does not fit the index ({error}); move it away") from None
             count += 1
         if count:
             say(f"{self.path}: took in {count} writes of a service that did not end well")
@@ -198,6 +204,6 @@ def _hold(path: Path) -> Any:
     return lock
 
 
-def _short(name: str) -> str:
+def _short(name: Id) -> str:
     text = repr(name)
     return text if len(text) <= 80 else f"{text[:76]}...'"

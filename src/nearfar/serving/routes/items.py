@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
+from nearfar.indexing import Records
 from nearfar.searching import check_fingerprint
 from nearfar.serving.encoding import Encoder
 from nearfar.serving.refusal import Refused
@@ -28,13 +30,13 @@ def item_routes(service: Service, *, writable: bool) -> APIRouter:
     async def get(body: GetItems) -> Response:
         service.check_ids(body.ids)
         found = await service.in_thread(service.store.get, body.ids)
-        rows = zip(found.ids, found.vectors.tolist(), found.labels, strict=True)
-        return JSONResponse({"items": [{"id": name, "vector": row, "label": label} for name, row, label in rows]})
+        rows = zip(found.ids, found.vectors.tolist(), found.labels, found.metadata, strict=True)
+        names = ("id", "vector", "label", "metadata")
+        return JSONResponse({"items": [dict(zip(names, row, strict=True)) for row in rows]})
 
     if writable:
         _changing(router, service)
-    if service.media is not None:
-        _showing(router, service)
+    _showing(router, service)
     return router
 
 
@@ -45,7 +47,9 @@ def _changing(router: APIRouter, service: Service) -> None:
         ids = [item.id for item in body.items]
         service.check_ids(ids)
         vectors = as_vectors(service, [item.vector for item in body.items])
-        await service.in_thread(service.store.add, ids, vectors, [item.label for item in body.items])
+        labels, metadata = [item.label for item in body.items], [item.metadata or {} for item in body.items]
+        records = Records(ids, vectors, labels, metadata, [None] * len(ids))
+        await service.in_thread(partial(service.store.add, replace=body.replace), records)
         return JSONResponse({"added": ids, "count": service.store.count})
 
     @router.post("/remove", response_model=Removed, responses=failures(404, 507), summary="Remove items")
@@ -64,10 +68,18 @@ def _adding_content(router: APIRouter, service: Service, encoder: Encoder) -> No
         openapi_extra=binary_body(encoder), summary=f"Add one {encoder.kind}",
         description="The body is the file itself.",
     )  # fmt: skip
-    async def add_content(request: Request, id: ItemId, label: ItemLabel = None) -> Response:  # noqa: A002 - of the wire
+    async def add_content(
+        request: Request,
+        id: ItemId,  # noqa: A002 - of the wire
+        label: ItemLabel = None,
+        replace: bool = False,
+    ) -> Response:
         service.check_ids([id])
-        vectors = await service.embed(await body_of(request))
-        await service.in_thread(service.store.add, [id], vectors, [label])
+        content = await body_of(request)
+        vectors = await service.embed(content)
+        picture = await service.in_thread(encoder.thumbnail, content)
+        records = Records([id], vectors, [label], [{}], [picture])
+        await service.in_thread(partial(service.store.add, replace=replace), records)
         return JSONResponse({"added": [id], "count": service.store.count})
 
 
@@ -76,8 +88,7 @@ def _showing(router: APIRouter, service: Service) -> None:
         "/thumbnail", responses=failures(404), response_class=Response, summary="See a small picture of an item"
     )
     async def thumbnail(id: ItemId) -> Response:  # noqa: A002 - of the wire
-        assert service.media is not None
-        content = await service.in_thread(service.media.thumbnail, id)
+        content = await service.in_thread(service.thumbnail, service.id_of(id))
         if content is None:
             raise Refused(404, "thumbnail: there is none of this id")
         return Response(content.data, media_type=content.media_type)

@@ -10,7 +10,7 @@ from fastapi import Query, Request
 from numpy.typing import NDArray
 from starlette.responses import JSONResponse
 
-from nearfar.indexing import Neighbours
+from nearfar.indexing import Id, Neighbours
 from nearfar.serving.encoding import Encoder
 from nearfar.serving.refusal import Refused
 from nearfar.serving.service import Service
@@ -34,21 +34,21 @@ def as_vectors(service: Service, rows: Sequence[Sequence[float]]) -> NDArray[np.
         return np.asarray(rows, dtype=np.float64).astype(np.float32)
 
 
-def answer(metric: str, queries: Sequence[str], found: Neighbours) -> JSONResponse:
-    """Return what a search found."""
-    results = [
-        {
-            "query": query,
-            "hits": [
-                {"id": name, "label": label, "distance": distance}
-                for name, label, distance in zip(names, labels, distances, strict=False)
-            ],
-        }
-        for query, names, labels, distances in zip(
-            queries, found.ids, found.labels, found.distances.tolist(), strict=True
-        )
-    ]
-    return JSONResponse({"metric": metric, "results": results})
+async def answer(service: Service, queries: Sequence[Id], found: Neighbours, *, metadata: bool = False) -> JSONResponse:
+    """Return what a search found, if wanted with the metadata of every neighbour."""
+    known: dict[Id, dict[str, Any]] = {}
+    if metadata:
+        known = await service.in_thread(service.metadata_of, {name for names in found.ids for name in names})
+    results = []
+    for query, names, labels, distances in zip(queries, found.ids, found.labels, found.distances.tolist(), strict=True):
+        hits: list[dict[str, Any]] = [
+            {"id": name, "label": label, "distance": distance}
+            for name, label, distance in zip(names, labels, distances, strict=False)
+        ]
+        if metadata:
+            hits = [{**hit, "metadata": known.get(hit["id"])} for hit in hits]
+        results.append({"query": query, "hits": hits})
+    return JSONResponse({"metric": service.store.index.metric, "results": results})
 
 
 def binary_body(encoder: Encoder) -> dict[str, Any]:
