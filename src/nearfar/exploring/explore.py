@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nearfar.serving.encoding import Encoder
     from nearfar.serving.media import Media
 
-__all__ = ["explore"]
+__all__ = ["explore", "kept_thumbnails"]
 
 
 def explore(
@@ -78,7 +78,11 @@ def explore(
     store = Store(collections[0].index)
     planes = _planes(collections, store, method, seed)
     view = View(
-        planes, media, _kept(store), upload=_upload(encoder), text=encoder is not None and encoder.kind == "text"
+        planes,
+        media,
+        kept_thumbnails(store),
+        upload=_upload(encoder),
+        text=encoder is not None and encoder.kind == "text",
     )
     if path is not None:
         from nearfar.exploring.file import html as page
@@ -113,7 +117,9 @@ def _open(run: str | Path | None, data: Any, limits: Limits) -> tuple[Encoder | 
     return encoder, None if data is None else media_of(data, subject)
 
 
-def _kept(store: Store) -> Callable[[str], Content | None]:
+def kept_thumbnails(store: Store) -> Callable[[str], Content | None]:
+    """Return a function from an id as text to the thumbnail that the index keeps of it, if any."""
+
     def thumbnail(name: str) -> Content | None:
         known: Id | None = name if name in store.index else int(name) if name.lstrip("-").isdecimal() else None
         if known is None or known not in store.index:

@@ -21,6 +21,7 @@ class App {
     $("maps").classList.toggle("two", meta.maps.length > 1);
     this.maps = meta.maps.map((one, i) => new MapView($("maps"), i, meta.maps.length > 1 ? `${one.name} · ${one.note}` : one.note, this));
     await Promise.all(this.maps.map((map) => map.load()));
+    window.nearfarMaps = this.maps; // for the console, and for tests
     $("colour").replaceChildren(...meta.columns.map((one, i) => make("option", { value: i, textContent: one.name })), make("option", { value: -1, textContent: "nothing" }));
     await this.colourBy(meta.columns.length ? 0 : -1);
     this.listen();

@@ -37,6 +37,9 @@ class MapView {
     this.resize();
   }
 
+  // Where on the canvas a row is drawn.
+  place(row) { return [this.cloud.px(this.cloud.at[row]), this.cloud.py(this.cloud.at[row])]; }
+
   resize() {
     this.cloud.resize();
     this.over.width = this.low.width;
@@ -68,7 +71,7 @@ class MapView {
   light() { if (!this.lit) { this.lit = true; requestAnimationFrame(() => { this.lit = false; this.drawOver(); }); } }
 
   drawOver() {
-    const { pen, cloud } = this, theme = Palette.theme, place = (row) => [cloud.px(cloud.at[row]), cloud.py(cloud.at[row])];
+    const { pen, cloud } = this, theme = Palette.theme, place = (row) => this.place(row);
     if (!cloud.width) return;
     pen.setTransform(cloud.dense, 0, 0, cloud.dense, 0, 0);
     pen.clearRect(0, 0, cloud.width, cloud.height);
