@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,7 +60,13 @@ def head(path: str) -> Head | None:
 
 
 def read_sound(
-    path: str, *, rate: int, start: float = 0.0, end: float | None = None, longest: float = LONGEST, name: str = ""
+    path: str | io.BytesIO,
+    *,
+    rate: int,
+    start: float = 0.0,
+    end: float | None = None,
+    longest: float = LONGEST,
+    name: str = "",
 ) -> Sound:
     """Read a file, or a part of it, as one channel at ``rate``.
 
@@ -67,7 +74,7 @@ def read_sound(
     file is read in blocks, so that a damaged header, or hours of sound, take no more memory than ``longest`` seconds.
 
     Args:
-        path: the file: WAV, FLAC, OGG (Vorbis, Opus), MP3, AIFF.
+        path: the file, or its content: WAV, FLAC, OGG (Vorbis, Opus), MP3, AIFF.
         rate: samples per second of the result.
         start: where to begin, in seconds.
         end: where to stop; the end of the file when absent.
@@ -78,7 +85,7 @@ def read_sound(
         ItemError: when the file cannot be read, holds no sample between start and end, or values that are no numbers.
     """
     soundfile = extra("soundfile", "audio", "audio")
-    name = name or path
+    name = name or (path if isinstance(path, str) else "sound")
     try:
         with soundfile.SoundFile(path) as file:
             own, channels = int(file.samplerate), int(file.channels)
@@ -147,8 +154,8 @@ def _mixed(file: Any, first: int, wanted: int, channels: int) -> NDArray[np.floa
     return np.ascontiguousarray(np.concatenate(parts)) if parts else np.zeros(0, np.float32)
 
 
-def _reason(error: Exception, path: str) -> str:
-    if not Path(path).is_file():
+def _reason(error: Exception, path: str | io.BytesIO) -> str:
+    if isinstance(path, str) and not Path(path).is_file():
         return "no such file"
     text = getattr(error, "error_string", "") or str(error)
     return str(text).strip().rstrip(".") or type(error).__name__
