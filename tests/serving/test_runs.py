@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -67,9 +69,5 @@ def test_sounds_are_read_from_bytes(tmp_path):
 def test_items_that_are_no_file_are_said():
     from nearfar.serving.run_encoder import _reader
 
-    class Rows:
-        modality = "table"
-        options: dict[str, object] = {}
-
     with pytest.raises(ConfigError, match="must be one of images, sounds or texts, got one of table"):
-        _reader(Rows(), Limits())
+        _reader(SimpleNamespace(modality="table", options={}), Limits())
