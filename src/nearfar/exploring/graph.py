@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from nearfar.exploring.collection import Collection
 from nearfar.indexing import Neighbours
+from nearfar.progress import say
 
 __all__ = ["Doubt", "Graph", "Group", "find_neighbours"]
 
 K = 10
 """Neighbours of each item."""
 AT_ONCE = 512
+EXACT = 100_000
+"""Items up to which their neighbours are found exactly; beyond, by what the index chooses for a recall of 0.95."""
 SURE = 0.6
 """The share of neighbours that must agree on another label before one is doubted."""
 
@@ -102,6 +105,9 @@ class Graph:
     def wait(self) -> Graph:
         """Find the neighbours now, in this thread, unless they are known."""
         if self._found is None:
+            index = self.collection.index
+            if len(self.collection) > EXACT and not index.lasting:
+                say(index.optimise())
             self._found = find_neighbours(self.collection, search=self._search, progress=self._note)
         return self
 

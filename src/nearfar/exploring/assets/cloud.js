@@ -20,7 +20,7 @@ class Cloud {
     this.width = this.height = 0;
     this.dense = 1;
     this.cost = 0;
-    this.insets = [28, 28, 28, 28];
+    this.insets = [54, 28, 46, 28];
   }
 
   static shuffled(n) {

@@ -171,7 +171,7 @@ class App {
 
   listen() {
     $("colour").addEventListener("change", () => this.colourBy(Number($("colour").value)).catch((error) => this.fail(error)));
-    $("finder").addEventListener("submit", (event) => { event.preventDefault(); this.find($("find").value); });
+    $("finder").addEventListener("submit", (event) => { event.preventDefault(); $("find").blur(); this.find($("find").value); });
     if (this.meta.text) $("find").placeholder = "Find an id or a text …";
     if (this.meta.upload) {
       $("upload").hidden = false;

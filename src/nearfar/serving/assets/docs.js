@@ -81,7 +81,7 @@
       else parts.push(make("p", { className: "soft", textContent: `Body: ${type}` }));
     }
     const answers = Object.entries(route.responses).map(([code, one]) => make("tr", {}, make("td", {}, make("code", { textContent: code })), make("td", { textContent: one.description })));
-    parts.push(make("h3", { textContent: "Answers" }), make("table", {}, make("tbody", {}, ...answers)), attempt(path, verb, route));
+    parts.push(attempt(path, verb, route), make("h3", { textContent: "Answers" }), make("table", {}, make("tbody", {}, ...answers)));
     const summary = make("summary", {}, make("span", { className: `verb ${verb}`, textContent: verb.toUpperCase() }), make("span", { className: "path", textContent: path }), make("span", { className: "what", textContent: route.summary || "" }));
     return make("details", {}, summary, make("div", { className: "inside" }, ...parts));
   }
