@@ -48,7 +48,8 @@ def write_index(path: Path, count: int = 20, **settings: Any) -> Path:
 def embed(items: Any) -> np.ndarray:
     """Return the mean colours of the four quarters of each picture."""
     rows = []
-    for item in items:
+    for small in items:
+        item = np.kron(small, np.ones((2, 2, 1)))  # pictures of one pixel have quarters as well
         h, w = item.shape[0] // 2, item.shape[1] // 2
         parts = [item[y : y + h, x : x + w].mean(axis=(0, 1)) for y in (0, h) for x in (0, w)]
         rows.append(np.concatenate(parts) / 255)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import signal
@@ -42,7 +43,7 @@ def adding(address, acknowledged, stop):
         row += 1
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("end", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_no_acknowledged_write_is_lost(tmp_path, end):
     path = write_index(tmp_path / "index")
     acknowledged: list[str] = []
@@ -74,9 +75,11 @@ def test_no_acknowledged_write_is_lost(tmp_path, end):
 
 def test_slow_clients_are_let_go_and_others_are_served(tmp_path):
     path = write_index(tmp_path / "index")
-    with process("serve", path, "--seconds", 1) as (_, address):
+    with process("serve", path, "--seconds", 3) as (_, address), contextlib.ExitStack() as open_sockets:
         host, port = urlsplit(address).hostname, urlsplit(address).port
-        silent, half, slow = (socket.create_connection((host, port), timeout=20) for _ in range(3))
+        silent, half, slow = (
+            open_sockets.enter_context(socket.create_connection((host, port), timeout=30)) for _ in range(3)
+        )
         half.sendall(b"GET /v1/info HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Half: ")
         slow.sendall(b"POST /v1/search/vector HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n{")
         assert post(address, "/v1/search/vector", {"vectors": vectors(1).tolist()})[0] == 200
@@ -84,11 +87,10 @@ def test_slow_clients_are_let_go_and_others_are_served(tmp_path):
         assert silent.recv(100) == b""
         assert half.recv(100) == b""
         assert slow.recv(4096).startswith(b"HTTP/1.1 408 ")
-        assert time.monotonic() - start < 15
-        for one in (silent, half, slow):
-            one.close()
+        assert time.monotonic() - start < 20
 
 
+@pytest.mark.slow
 def test_a_body_without_end_is_cut_off(tmp_path):
     path = write_index(tmp_path / "index")
     with process("serve", path, "--body-mib", 1) as (_, address):

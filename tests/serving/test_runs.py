@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 import nearfar
+from nearfar.encoders import build, save_encoder
 from nearfar.errors import ConfigError
 from nearfar.serving import Limits
 from nearfar.serving.app import create_app
 from nearfar.serving.run_encoder import encoder_of, media_of, open_run
 from nearfar.serving.service import Service
 from nearfar.serving.store import Store
-from tests.samples import train, write_folder
+from tests.samples import write_folder
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,8 @@ def made(tmp_path_factory):
     """Return a folder with pictures, a run, embeddings and an index."""
     root = tmp_path_factory.mktemp("served")
     write_folder(root / "data", 16)
-    train(root / "data", root / "run", epochs=1)
+    encoder, spec = build("small", in_channels=1, image_size=8, options={"width": 4})
+    save_encoder(root / "run", encoder.eval(), spec)
     nearfar.embed(root / "run", root / "data", out=root / "emb.parquet", threads=1)
     nearfar.index(root / "emb.parquet", out=root / "index")
     return root

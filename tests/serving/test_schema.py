@@ -61,7 +61,7 @@ def _one(label, seen):
 
 
 def test_no_request_of_the_description_ends_in_a_5xx(address):
-    check_all(address, 6)
+    check_all(address, 4)
 
 
 @pytest.mark.slow

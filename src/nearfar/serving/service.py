@@ -88,7 +88,13 @@ class Service:
         self._items: Batcher[Any, Floats] = Batcher(
             self._embed_many, most=ENCODED_AT_ONCE, seen=self.metrics.batch_of("encode")
         )
+        await self.in_thread(self._warm_up)
         self.ready = True
+
+    def _warm_up(self) -> None:
+        """Search once, so that what is compiled when first used is not waited for by a client."""
+        if self.store.count:
+            self.store.search(np.zeros((1, self.store.index.dim), np.float32), 1)
 
     async def stop(self) -> None:
         """Finish what is at work and save; called once no request is left."""
