@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Literal
 
 import numpy as np
@@ -41,6 +42,7 @@ def project(
     if values.shape[1] < 2:
         values = np.pad(values, ((0, 0), (0, 2 - values.shape[1])))
     if method == "pacmap":
+        logging.getLogger("pacmap").setLevel(logging.ERROR)  # it warns of every seed
         reducer = extra("pacmap", "pacmap", "project").PaCMAP(n_components=2, random_state=seed)
         return np.asarray(reducer.fit_transform(values, init="pca"), dtype=np.float32)
     if method == "tsne":
