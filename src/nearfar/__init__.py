@@ -24,10 +24,14 @@ if TYPE_CHECKING:
     from nearfar.demonstration import demo
     from nearfar.encoders import load_encoder, load_weights
     from nearfar.exploring.explore import explore
+    from nearfar.pipeline.calibrate import calibrate
+    from nearfar.pipeline.curate import cluster, dedupe, label_errors, outliers, select
     from nearfar.pipeline.embed import embed
     from nearfar.pipeline.evaluate import evaluate
+    from nearfar.pipeline.evaluate_index import evaluate_index
     from nearfar.pipeline.export import export
     from nearfar.pipeline.index import index
+    from nearfar.pipeline.match import match
     from nearfar.pipeline.pretrain import pretrain
     from nearfar.pipeline.search import search
     from nearfar.pipeline.settings import PretrainConfig
@@ -36,18 +40,26 @@ if TYPE_CHECKING:
 
 _LAZY = {
     "PretrainConfig": "nearfar.pipeline.settings",
+    "calibrate": "nearfar.pipeline.calibrate",
+    "cluster": "nearfar.pipeline.curate",
     "compare": "nearfar.comparing.compare",
+    "dedupe": "nearfar.pipeline.curate",
     "demo": "nearfar.demonstration",
     "embed": "nearfar.pipeline.embed",
     "evaluate": "nearfar.pipeline.evaluate",
+    "evaluate_index": "nearfar.pipeline.evaluate_index",
     "explore": "nearfar.exploring.explore",
     "export": "nearfar.pipeline.export",
     "index": "nearfar.pipeline.index",
+    "label_errors": "nearfar.pipeline.curate",
     "load_encoder": "nearfar.encoders",
     "load_weights": "nearfar.encoders",
+    "match": "nearfar.pipeline.match",
     "open_images": "nearfar.data",
+    "outliers": "nearfar.pipeline.curate",
     "pretrain": "nearfar.pipeline.pretrain",
     "search": "nearfar.pipeline.search",
+    "select": "nearfar.pipeline.curate",
     "serve": "nearfar.serving.serve",
     "show_views": "nearfar.pipeline.show_views",
 }
@@ -56,18 +68,26 @@ __all__ = [
     "NearfarError",
     "PretrainConfig",
     "__version__",
+    "calibrate",
+    "cluster",
     "compare",
+    "dedupe",
     "demo",
     "embed",
     "evaluate",
+    "evaluate_index",
     "explore",
     "export",
     "index",
+    "label_errors",
     "load_encoder",
     "load_weights",
+    "match",
     "open_images",
+    "outliers",
     "pretrain",
     "search",
+    "select",
     "serve",
     "show_views",
 ]

@@ -19,6 +19,7 @@ __all__ = ["main"]
 VERBS = (
     "demo", "views", "pretrain", "evaluate", "compare", "embed", "index", "search", "serve", "explore", "export",
     "methods", "encoders",
+    "calibrate", "match", "dedupe", "outliers", "cluster", "select", "label-errors",
 )  # fmt: skip
 
 flags: list[str] = []
@@ -36,7 +37,7 @@ app = App(
 )
 app.meta.suppress_keyboard_interrupt = False
 for verb in VERBS:
-    app.command(f"nearfar.cli.{verb}:{verb}", name=verb)
+    app.command("nearfar.cli.{0}:{0}".format(verb.replace("-", "_")), name=verb)
 
 
 @app.meta.default

@@ -29,6 +29,7 @@ def evaluate(
     options: dict[str, Any] | None = None,
     baseline: Literal["raw", "pixels", "random"] | None = None,
     embeddings: Path | None = None,
+    index: Path | None = None,
     test_embeddings: Path | None = None,
     train_split: str | None = None,
     test_split: str | None = None,
@@ -52,6 +53,8 @@ def evaluate(
         options: other settings of the protocols, such as --options.k 20.
         baseline: score the raw items (pixels, columns) or an untrained encoder instead, seen as the encoder sees them.
         embeddings: a Parquet file with labels, in place of a run and data.
+        index: score this index by the labelled items of --embeddings, or of a run and data: rankings, pairs,
+            cut-points, unknown classes, the time of a query.
         test_embeddings: another one to score; else a fifth of --embeddings is held out.
         train_split: the split to learn from.
         test_split: the split to score.
@@ -65,8 +68,17 @@ def evaluate(
         out: where the numbers go as JSON; by default evaluation.json in the run.
     """
     import nearfar
+    from nearfar.errors import ConfigError, require
     from nearfar.progress import say, stdout
 
+    if index is not None:
+        other = embeddings if data is None else data
+        alone = (embeddings is None) == (run is not None and data is not None) and other is not None
+        must = "given with --embeddings, or with a run and data"
+        require(alone, "evaluate", "--index", must, "otherwise", error=ConfigError)
+        scored = nearfar.evaluate_index(index, other, run=run, seed=seed, out=out)
+        stdout.print(scored.text(), markup=False, soft_wrap=True, end="")
+        return
     given = {"per_class": per_class or None, "draws": draws}
     settings = {**(options or {}), **{name: value for name, value in given.items() if value is not None}}
     if out is None and run is not None and Path(run).is_dir() and embeddings is None:

@@ -21,11 +21,14 @@ class Batch(NamedTuple):
         views: V entries; entry v holds view v of all N items, in the same order.
         labels: (N,) int64, -1 where unknown; ``None`` when there are none or the method must not see them.
         ids: (N,) int64, the items' row numbers in their data set.
+        targets: what the data say beyond one class an item: (N,) float32 scores of pairs, or (N, C) float32 label sets
+            of 0 and 1; ``None`` when they say nothing of the kind.
     """
 
     views: Sequence[Views]
     labels: Tensor | None = None
     ids: Tensor | None = None
+    targets: Tensor | None = None
 
 
 def concat(views: Sequence[Views]) -> Views:

@@ -20,7 +20,7 @@ from torch import Tensor
 from nearfar.data.batch import Batch, Views
 from nearfar.data.order import Balanced, Nearby, Order, Sequential, Shuffled
 from nearfar.data.skipped import MOST_BROKEN, Skipped, check_skipped
-from nearfar.data.source import Source, read_many
+from nearfar.data.source import Source, TargetSource, read_many
 from nearfar.errors import DataError, RunError, require
 
 __all__ = ["Loader", "MakeViews", "cpu_count"]
@@ -58,6 +58,7 @@ class Loader:
         drop_last: leave the last, smaller batch out.
         per_class: with a number M, every batch of all ranks together holds M items of each of its classes
             (see `Balanced`); needs ``shuffle``.
+        order: the order itself, made for batches of all ranks together, in place of the permutation; needs ``shuffle``.
         buffer: shuffle only nearby, as with a buffer of this many rows (see `Nearby`), for sources that are slow to
             jump about in.
         threads: that make batches; 0 makes them in the caller's thread. The number of cores when absent, at most 8.
@@ -92,6 +93,7 @@ class Loader:
         shuffle: bool = True,
         drop_last: bool = True,
         per_class: int | None = None,
+        order: Order | None = None,
         buffer: int | None = None,
         threads: int | None = None,
         prefetch: int = 2,
@@ -117,7 +119,9 @@ class Loader:
         self.pin_memory = torch.cuda.is_available() if pin_memory is None else pin_memory
         require(buffer is None or (buffer >= 1 and per_class is None), "Loader", "buffer", ">= 1, without per_class",
                 buffer)  # fmt: skip
-        self._order = self._make_order(per_class, buffer)
+        alone = order is None or (shuffle and per_class is None and buffer is None)
+        require(alone, "Loader", "order", "given with shuffle, without per_class and buffer", "otherwise")
+        self._order = self._make_order(per_class, buffer) if order is None else order
         self.epoch = 0
         self.waited = 0.0
         self._began: float | None = None
@@ -255,7 +259,9 @@ class Loader:
         views = self.make_views(items, np.random.default_rng([self.seed, epoch, number, self.rank]))
         labels = self.source.labels if self.with_labels else None
         tensors = None if labels is None else torch.from_numpy(labels[rows])
-        batch = Batch(views=views, labels=tensors, ids=torch.from_numpy(rows))
+        targets = self.source.targets if isinstance(self.source, TargetSource) and self.with_labels else None
+        said = None if targets is None else torch.from_numpy(targets[rows])
+        batch = Batch(views=views, labels=tensors, ids=torch.from_numpy(rows), targets=said)
         return _pinned(batch) if self.pin_memory else batch
 
     def _read(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], Any]:
@@ -294,5 +300,5 @@ def _pinned(batch: Batch) -> Batch:
             return views.pin_memory()
         return {name: view.pin_memory() for name, view in views.items()}
 
-    labels = None if batch.labels is None else batch.labels.pin_memory()
-    return Batch([pin(view) for view in batch.views], labels, None if batch.ids is None else batch.ids.pin_memory())
+    rest = [None if x is None else x.pin_memory() for x in (batch.labels, batch.ids, batch.targets)]
+    return Batch([pin(view) for view in batch.views], *rest)

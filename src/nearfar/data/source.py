@@ -17,6 +17,7 @@ __all__ = [
     "Joined",
     "Source",
     "Subset",
+    "TargetSource",
     "check_source",
     "digest",
     "groups_of",
@@ -100,6 +101,16 @@ def groups_of(source: Source) -> Sequence[str] | None:
     """Return which group every row belongs to, such as a patient; ``None`` where rows stand alone."""
     groups: Sequence[str] | None = getattr(source, "groups", None)
     return groups
+
+
+@runtime_checkable
+class TargetSource(Protocol):
+    """A source that says more of a row than one class: a score, or a set of labels."""
+
+    @property
+    def targets(self) -> NDArray[np.float32] | None:
+        """(N,) or (N, C) float32, or ``None``."""
+        ...
 
 
 def read_many(source: Source, indices: NDArray[np.int64]) -> Sequence[Any] | NDArray[Any]:

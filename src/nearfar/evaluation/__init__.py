@@ -8,6 +8,7 @@ This package may import numpy, scikit-learn (inside functions) and rich, and not
 no encoder, no run and no index, and needs no torch.
 """
 
+from nearfar.evaluation.calibrated import Calibration, confidence_curve
 from nearfar.evaluation.calibration import (
     Reliability,
     expected_calibration_error,
@@ -15,6 +16,7 @@ from nearfar.evaluation.calibration import (
     reliability,
     softmax,
 )
+from nearfar.evaluation.cutpoints import Answers, CutPoint, Rates, Target, calibrate, rates_at
 from nearfar.evaluation.fewshot import FewShot, draw_labels
 from nearfar.evaluation.geometry import (
     Geometry,
@@ -29,6 +31,7 @@ from nearfar.evaluation.knn import KNN, knn_predict
 from nearfar.evaluation.linear import Linear, fit_linear
 from nearfar.evaluation.propagation import label_propagation
 from nearfar.evaluation.protocol import Labelled, Protocol, Score, encode_labels
+from nearfar.evaluation.ranking_scores import ranking_scores, tar_at_far
 from nearfar.evaluation.record import PROTOCOLS, Report, Result, comparison, evaluate
 from nearfar.evaluation.retrieval import Retrieval, retrieval_values
 from nearfar.evaluation.verification import Verification, equal_error_rate, roc_auc, roc_points
@@ -36,21 +39,28 @@ from nearfar.evaluation.verification import Verification, equal_error_rate, roc_
 __all__ = [
     "KNN",
     "PROTOCOLS",
+    "Answers",
+    "Calibration",
+    "CutPoint",
     "FewShot",
     "Geometry",
     "Labelled",
     "Linear",
     "Protocol",
+    "Rates",
     "Reliability",
     "Report",
     "Result",
     "Retrieval",
     "Score",
+    "Target",
     "Verification",
     "alignment",
     "bootstrap_mean",
+    "calibrate",
     "class_alignment",
     "comparison",
+    "confidence_curve",
     "draw_labels",
     "effective_rank",
     "encode_labels",
@@ -62,11 +72,14 @@ __all__ = [
     "fit_temperature",
     "knn_predict",
     "label_propagation",
+    "ranking_scores",
+    "rates_at",
     "reliability",
     "retrieval_values",
     "roc_auc",
     "roc_points",
     "softmax",
+    "tar_at_far",
     "uniformity",
     "wilson",
 ]

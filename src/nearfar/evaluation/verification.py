@@ -62,22 +62,24 @@ def _crossing(false_accepts: NDArray[np.float64], true_accepts: NDArray[np.float
     return float(false_accepts[after - 1] + share * (false_accepts[after] - false_accepts[after - 1]))
 
 
-def roc_auc(similarities: Floats, same: NDArray[np.bool_]) -> float:
+def roc_auc(similarities: Floats, same: NDArray[np.bool_], weights: NDArray[np.float64] | None = None) -> float:
     """Return the area under the ROC curve: the chance that a same pair is more alike than a different one (ties ½).
 
     Raises:
         InputError: unless there are pairs of both kinds.
     """
-    return _area(*roc_points(similarities, same))
+    return _area(*roc_points(similarities, same, weights))
 
 
-def equal_error_rate(similarities: Floats, same: NDArray[np.bool_]) -> float:
+def equal_error_rate(
+    similarities: Floats, same: NDArray[np.bool_], weights: NDArray[np.float64] | None = None
+) -> float:
     """Return the rate at which false accepts and false rejects are equal.
 
     Raises:
         InputError: unless there are pairs of both kinds.
     """
-    return _crossing(*roc_points(similarities, same))
+    return _crossing(*roc_points(similarities, same, weights))
 
 
 class _Pairs(NamedTuple):

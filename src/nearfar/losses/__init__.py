@@ -1,6 +1,7 @@
 """Losses: pure functions, tensors in, a scalar out, computed in float32; modules only where there is state.
 
-They know no framework and no modality. May import torch, `nearfar.distributed` and `nearfar.errors`; nothing above.
+They know no framework and no modality. May import torch and layer 2 (`nearfar.distributed`, `nearfar.registry`,
+`nearfar.config`); nothing above.
 One file per family; files with a leading underscore are what families share. `nearfar.losses.miners` draws the pairs
 and triplets that pair and triplet losses take. docs/losses.md has the table of all losses.
 """
@@ -10,6 +11,7 @@ from nearfar.losses.alignment_uniformity import align_uniform, alignment, unifor
 from nearfar.losses.angular import angular
 from nearfar.losses.barlow_twins import barlow_twins
 from nearfar.losses.bilinear import bilinear_nce
+from nearfar.losses.catalogue import METRIC_LOSSES, ComposedLoss, LossForm, compose, loss_form
 from nearfar.losses.circle import circle
 from nearfar.losses.classifiers import arcface, cosface, normalized_softmax, sphereface, sub_center_arcface
 from nearfar.losses.clip import clip
@@ -53,10 +55,13 @@ from nearfar.losses.w_mse import w_mse
 
 __all__ = [
     "DISTANCES",
+    "METRIC_LOSSES",
+    "ComposedLoss",
     "CrossBatchMemory",
     "Distance",
     "DistanceLike",
     "LabelledLoss",
+    "LossForm",
     "MarginBeta",
     "Memory",
     "Proxies",
@@ -73,6 +78,7 @@ __all__ = [
     "circle",
     "clip",
     "co2",
+    "compose",
     "contrastive",
     "cosent",
     "cosface",
@@ -98,6 +104,7 @@ __all__ = [
     "koleo",
     "lejepa",
     "lifted_structure",
+    "loss_form",
     "lp",
     "margin_beta",
     "margin_mse",

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from nearfar.distributed import gather, gather_sizes, is_distributed, rank, sum_over_ranks, world_size
+from nearfar.errors import require
 from nearfar.losses._checks import Reduction, check_embeddings, check_labels, check_reduction
 from nearfar.losses._remade import remade
 
 __all__ = [
     "Anchors",
+    "Mined",
     "blocks",
     "by_blocks",
     "dot",
@@ -38,6 +40,18 @@ _ENTRIES = {"cpu": 2**18}
 _ENTRIES_ELSEWHERE = 2**22
 
 
+class Mined(NamedTuple):
+    """Which pairs a miner chose: the losses that take it leave all others out of their sums.
+
+    Attributes:
+        positive: (N, M) bool: row m counts as a positive of anchor n, where it is of its class.
+        negative: (N, M) bool: row m counts as a negative of anchor n, where it is of another class.
+    """
+
+    positive: Tensor
+    negative: Tensor
+
+
 class Anchors(NamedTuple):
     """This rank's rows as anchors, and everyone's rows as what they are compared with.
 
@@ -47,6 +61,7 @@ class Anchors(NamedTuple):
         everyone: (M, D) all ranks' rows, in rank order; ``z`` itself on one rank.
         classes: (M,) their classes.
         start: this rank's first row in ``everyone``.
+        mined: the pairs that count; None: all.
     """
 
     z: Tensor
@@ -54,6 +69,7 @@ class Anchors(NamedTuple):
     everyone: Tensor
     classes: Tensor
     start: int
+    mined: Mined | None = None
 
     def most_positives(self) -> int:
         """Return the largest number of positives that an anchor has."""
@@ -64,11 +80,13 @@ class Anchors(NamedTuple):
         """Return (R, M) bool: same class, and not the anchor itself."""
         same = self.labels[rows, None] == self.classes[None]
         itself = torch.arange(rows.start, rows.stop, device=same.device)[:, None] + self.start
-        return same.scatter_(1, itself, False)
+        same = same.scatter_(1, itself, False)
+        return same if self.mined is None else same & self.mined.positive[rows]
 
     def negatives(self, rows: slice) -> Tensor:
         """Return (R, M) bool: another class."""
-        return self.labels[rows, None] != self.classes[None]
+        other = self.labels[rows, None] != self.classes[None]
+        return other if self.mined is None else other & self.mined.negative[rows]
 
     def positive_pairs(self) -> tuple[Tensor, Tensor]:
         """Return every (anchor, row of ``everyone``) that are positives, by anchor."""
@@ -87,6 +105,7 @@ def gathered(
     across_ranks: bool,
     *,
     prepare: Callable[[Tensor], Tensor] | None = None,
+    mined: Mined | None = None,
 ) -> Anchors:
     """Check a batch with labels and gather it over ranks.
 
@@ -96,6 +115,7 @@ def gathered(
         labels: (N,) integer.
         across_ranks: False: this rank alone.
         prepare: what to do to the rows before, `nearfar.losses._checks.unit` for example.
+        mined: the pairs that count; None: all.
 
     Raises:
         InputError: shapes or types are wrong.
@@ -111,8 +131,17 @@ def gathered(
         # One row of zeros, and nobody to compare it with.
         return Anchors(z, labels, z.sum(0, keepdim=True), labels.new_zeros(1), 0)
     if not spread:
-        return Anchors(z, labels, z, labels, 0)
-    return Anchors(z, labels, gather(z, sizes), gather(labels, sizes), sum(sizes[: rank()]))
+        return Anchors(z, labels, z, labels, 0, _fitting(who, mined, len(z), len(z)))
+    fitting = _fitting(who, mined, len(z), sum(sizes))
+    return Anchors(z, labels, gather(z, sizes), gather(labels, sizes), sum(sizes[: rank()]), fitting)
+
+
+def _fitting(who: str, mined: Mined | None, rows: int, everyone: int) -> Mined | None:
+    for name, mask in ({} if mined is None else mined._asdict()).items():
+        ok = mask.dtype == torch.bool and tuple(mask.shape) == (rows, everyone)
+        got = f"{mask.dtype} {tuple(mask.shape)}"
+        require(ok, who, f"mined.{name}", f"a bool tensor ({rows}, {everyone})", got)
+    return mined
 
 
 def labelled(who: str, labels: Tensor) -> Anchors:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nearfar.errors import require
 from nearfar.losses._checks import Reduction, in_float32, unit
-from nearfar.losses._rows import by_blocks, gathered, log1p_exp, masked_logsumexp, reduce_sums
+from nearfar.losses._rows import Mined, by_blocks, gathered, log1p_exp, masked_logsumexp, reduce_sums
 
 __all__ = ["angular"]
 
@@ -24,6 +24,7 @@ def angular(
     *,
     degrees: float = 40.0,
     reduction: Reduction = "mean",
+    mined: Mined | None = None,
     across_ranks: bool = True,
 ) -> Tensor:
     r"""Angular loss of every anchor a with every positive p, against all negatives n.
@@ -41,6 +42,7 @@ def angular(
         degrees: alpha in (0, 90), the largest angle wanted at the negative; pytorch-metric-learning's 40 lies between
             the paper's 36 and 45.
         reduction: "mean" over pairs (a, p), "sum", or "none" for (N,), each anchor's mean.
+        mined: the pairs that count, from a miner; None: all.
         across_ranks: whether all ranks' rows are positives and negatives.
 
     Returns:
@@ -51,13 +53,15 @@ def angular(
         InputError: shapes, types or the angle are wrong.
     """
     require(0 < degrees < 90, "angular", "degrees", "in (0, 90)", degrees)
-    batch = gathered("angular", z, labels, across_ranks, prepare=unit)
+    batch = gathered("angular", z, labels, across_ranks, prepare=unit, mined=mined)
     tan2 = math.tan(math.radians(degrees)) ** 2
     anchor, positive = batch.positive_pairs()
 
     def block(rows: slice, anchor: Tensor, positive: Tensor, own: Tensor, everyone: Tensor) -> tuple[Tensor, ...]:
         a, p = own[anchor], everyone[positive]
         negative = batch.labels[anchor, None] != batch.classes[None]
+        if mined is not None:
+            negative = negative & mined.negative[anchor]
         rest = masked_logsumexp(4 * tan2 * (a + p) @ everyone.T, negative)
         return log1p_exp(rest - 2 * (1 + tan2) * (a * p).sum(1)), negative.any(1)
 

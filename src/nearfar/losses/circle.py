@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nearfar.errors import require
 from nearfar.losses._checks import Reduction, check_positive, in_float32, reduce, unit
-from nearfar.losses._rows import dot, gathered, log1p_exp, masked_logsumexp, per_anchor
+from nearfar.losses._rows import Mined, dot, gathered, log1p_exp, masked_logsumexp, per_anchor
 
 __all__ = ["circle"]
 
@@ -23,6 +23,7 @@ def circle(
     margin: float = 0.4,
     gamma: float = 80.0,
     reduction: Reduction = "mean",
+    mined: Mined | None = None,
     across_ranks: bool = True,
 ) -> Tensor:
     r"""Circle loss per anchor, with cosines s_p to its positives and s_n to its negatives.
@@ -40,6 +41,7 @@ def circle(
         margin: m in (0, 1). With gamma = 80 the paper's 0.4 for fine-grained images; 0.25 for faces.
         gamma: scale > 0; 80 for fine-grained images, 128 for persons, 256 for faces.
         reduction: "mean" over the anchors with a positive and a negative, "sum", or "none" for (N,).
+        mined: the pairs that count, from a miner; None: all.
         across_ranks: whether all ranks' rows are positives and negatives.
 
     Returns:
@@ -51,7 +53,7 @@ def circle(
     """
     require(0 < margin < 1, "circle", "margin", "in (0, 1)", margin)
     check_positive("circle", gamma=gamma)
-    batch = gathered("circle", z, labels, across_ranks, prepare=unit)
+    batch = gathered("circle", z, labels, across_ranks, prepare=unit, mined=mined)
 
     def row(s: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, ...]:
         weight_p = (1 + margin - s.detach()).clamp(min=0)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nearfar.distributed import gather
 from nearfar.losses._checks import Reduction, in_float32, reduce
-from nearfar.losses._rows import gathered, masked_logsumexp, per_anchor, reduce_sums
+from nearfar.losses._rows import Mined, gathered, masked_logsumexp, per_anchor, reduce_sums
 from nearfar.losses.distances import DistanceLike, check_margin, find_distance
 
 __all__ = ["generalized_lifted_structure", "lifted_structure"]
@@ -21,6 +21,7 @@ def lifted_structure(
     margin: float = 1.0,
     distance: DistanceLike = "euclidean",
     reduction: Reduction = "mean",
+    mined: Mined | None = None,
     across_ranks: bool = True,
 ) -> Tensor:
     r"""Lifted structured loss over all positive pairs P, with the negatives N of both ends.
@@ -38,6 +39,7 @@ def lifted_structure(
         margin: m > 0 (the paper's alpha) in units of ``distance``; 1 is the authors'.
         distance: D.
         reduction: "mean" over positive pairs, "sum" over ordered ones, or "none" for (N,), each anchor's mean.
+        mined: the pairs that count, from a miner; None: all.
         across_ranks: whether all ranks' rows are positives and negatives.
 
     Returns:
@@ -46,7 +48,7 @@ def lifted_structure(
     Raises:
         InputError: shapes, types, the margin or a name are wrong.
     """
-    batch = gathered("lifted_structure", z, labels, across_ranks)
+    batch = gathered("lifted_structure", z, labels, across_ranks, mined=mined)
     d = find_distance("lifted_structure", distance)
     check_margin("lifted_structure", margin, d)
 
@@ -76,6 +78,7 @@ def generalized_lifted_structure(
     margin: float = 1.0,
     distance: DistanceLike = "euclidean",
     reduction: Reduction = "mean",
+    mined: Mined | None = None,
     across_ranks: bool = True,
 ) -> Tensor:
     r"""Lifted structure per anchor, with all its positives and all its negatives.
@@ -91,6 +94,7 @@ def generalized_lifted_structure(
         margin: m > 0 in units of ``distance``; 1 as in `lifted_structure`.
         distance: D.
         reduction: "mean" over the anchors with a positive and a negative, "sum", or "none" for (N,).
+        mined: the pairs that count, from a miner; None: all.
         across_ranks: whether all ranks' rows are positives and negatives.
 
     Returns:
@@ -100,7 +104,7 @@ def generalized_lifted_structure(
         InputError: shapes, types, the margin or a name are wrong.
     """
     who = "generalized_lifted_structure"
-    batch = gathered(who, z, labels, across_ranks)
+    batch = gathered(who, z, labels, across_ranks, mined=mined)
     d = find_distance(who, distance)
     check_margin(who, margin, d)
 

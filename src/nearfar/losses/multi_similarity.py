@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nearfar.errors import require
 from nearfar.losses._checks import Reduction, check_positive, in_float32, reduce, unit
-from nearfar.losses._rows import dot, gathered, log1p_exp, masked_logsumexp, per_anchor
+from nearfar.losses._rows import Mined, dot, gathered, log1p_exp, masked_logsumexp, per_anchor
 
 __all__ = ["hard_pairs", "multi_similarity"]
 
@@ -26,6 +26,7 @@ def multi_similarity(
     base: float = 0.5,
     epsilon: float | None = 0.1,
     reduction: Reduction = "mean",
+    mined: Mined | None = None,
     across_ranks: bool = True,
 ) -> Tensor:
     r"""Multi-similarity loss per anchor, with cosines S to its positives P and negatives N.
@@ -46,6 +47,7 @@ def multi_similarity(
         base: lambda; 0.5 is that of the authors' code, the paper's text has 1.
         epsilon: >= 0, the mining's slack, 0.1 in the paper; None keeps all pairs.
         reduction: "mean" over all anchors, "sum", or "none" for (N,).
+        mined: the pairs that count, from a miner; None: all.
         across_ranks: whether all ranks' rows are positives and negatives.
 
     Returns:
@@ -56,7 +58,7 @@ def multi_similarity(
     """
     check_positive("multi_similarity", alpha=alpha, beta=beta)
     require(epsilon is None or epsilon >= 0, "multi_similarity", "epsilon", ">= 0 or None", epsilon)
-    batch = gathered("multi_similarity", z, labels, across_ranks, prepare=unit)
+    batch = gathered("multi_similarity", z, labels, across_ranks, prepare=unit, mined=mined)
 
     def row(s: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, ...]:
         if epsilon is not None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nearfar.errors import require
 from nearfar.losses._checks import Reduction, check_positive, in_float32, reduce
-from nearfar.losses._rows import gathered, masked_logsumexp, per_anchor
+from nearfar.losses._rows import Mined, gathered, masked_logsumexp, per_anchor
 from nearfar.losses.distances import DistanceLike, find_distance
 
 __all__ = ["nca", "soft_nearest_neighbour"]
@@ -25,6 +25,7 @@ def nca(
     form: Form = "log",
     distance: DistanceLike = "squared_euclidean",
     reduction: Reduction = "mean",
+    mined: Mined | None = None,
     across_ranks: bool = True,
 ) -> Tensor:
     r"""Neighbourhood components analysis on embeddings.
@@ -44,6 +45,7 @@ def nca(
         form: "log" or "probability".
         distance: d.
         reduction: "mean" over the anchors with a positive, "sum", or "none" for (N,).
+        mined: the pairs that count, from a miner; None: all.
         across_ranks: whether all ranks' rows are neighbours.
 
     Returns:
@@ -54,7 +56,7 @@ def nca(
     """
     require(form in get_args(Form), "nca", "form", "'log' or 'probability'", repr(form))
     check_positive("nca", scale=scale)
-    return _neighbours("nca", z, labels, scale, form, distance, reduction, across_ranks)
+    return _neighbours("nca", z, labels, scale, form, distance, reduction, mined, across_ranks)
 
 
 @in_float32
@@ -65,6 +67,7 @@ def soft_nearest_neighbour(
     temperature: float = 1.0,
     distance: DistanceLike = "squared_euclidean",
     reduction: Reduction = "mean",
+    mined: Mined | None = None,
     across_ranks: bool = True,
 ) -> Tensor:
     r"""Soft nearest neighbour loss.
@@ -81,6 +84,7 @@ def soft_nearest_neighbour(
         temperature: T > 0.
         distance: d.
         reduction: "mean" over the anchors with a positive, "sum", or "none" for (N,).
+        mined: the pairs that count, from a miner; None: all.
         across_ranks: whether all ranks' rows are neighbours.
 
     Returns:
@@ -91,7 +95,7 @@ def soft_nearest_neighbour(
     """
     who = "soft_nearest_neighbour"
     check_positive(who, temperature=temperature)
-    return _neighbours(who, z, labels, 1 / temperature, "log", distance, reduction, across_ranks)
+    return _neighbours(who, z, labels, 1 / temperature, "log", distance, reduction, mined, across_ranks)
 
 
 def _neighbours(
@@ -102,9 +106,10 @@ def _neighbours(
     form: Form,
     distance: DistanceLike,
     reduction: Reduction,
+    mined: Mined | None,
     across_ranks: bool,
 ) -> Tensor:
-    batch = gathered(who, z, labels, across_ranks)
+    batch = gathered(who, z, labels, across_ranks, mined=mined)
     d = find_distance(who, distance)
 
     def row(distances: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, ...]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nearfar.errors import require
 from nearfar.losses._checks import Reduction, in_float32, reduce
-from nearfar.losses._rows import gathered, per_anchor
+from nearfar.losses._rows import Mined, gathered, per_anchor
 from nearfar.losses.distances import DistanceLike, find_distance
 
 __all__ = ["ranked_list"]
@@ -29,6 +29,7 @@ def ranked_list(
     negative_temperature: float = 10.0,
     distance: DistanceLike = "euclidean",
     reduction: Reduction = "mean",
+    mined: Mined | None = None,
     across_ranks: bool = True,
 ) -> Tensor:
     r"""Ranked list loss per anchor, over the non-trivial positives (d > alpha - m) and negatives (d < alpha).
@@ -49,6 +50,7 @@ def ranked_list(
         negative_temperature: T_n >= 0; 10 is the paper's.
         distance: d.
         reduction: "mean" over all anchors, "sum", or "none" for (N,).
+        mined: the pairs that count, from a miner; None: all.
         across_ranks: whether all ranks' rows are positives and negatives.
 
     Returns:
@@ -65,7 +67,7 @@ def ranked_list(
         ("negative_temperature", negative_temperature),
     ):
         require(value >= 0, who, name, ">= 0", value)
-    batch = gathered(who, z, labels, across_ranks)
+    batch = gathered(who, z, labels, across_ranks, mined=mined)
     d = find_distance(who, distance)
 
     def row(distances: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, ...]:

@@ -15,6 +15,7 @@ from nearfar.distributed import is_distributed, world_size
 from nearfar.errors import require
 from nearfar.losses._checks import Reduction, check_positive, in_float32, unit
 from nearfar.losses._rows import (
+    Mined,
     dot,
     gathered,
     log1p_exp,
@@ -37,6 +38,7 @@ def tuplet_margin(
     margin: float = 0.1,
     scale: float = 64.0,
     reduction: Reduction = "mean",
+    mined: Mined | None = None,
     across_ranks: bool = True,
 ) -> Tensor:
     r"""Tuplet margin loss of every anchor a with every positive p, against all the anchor's negatives.
@@ -50,6 +52,7 @@ def tuplet_margin(
             paper's.
         scale: s > 0; 64 is the paper's.
         reduction: "mean" over pairs (a, p), "sum", or "none" for (N,), each anchor's mean.
+        mined: the pairs that count, from a miner; None: all.
         across_ranks: whether all ranks' rows are positives and negatives.
 
     Returns:
@@ -60,7 +63,7 @@ def tuplet_margin(
     """
     require(0 <= margin < math.pi, "tuplet_margin", "margin", "an angle in [0, pi)", margin)
     check_positive("tuplet_margin", scale=scale)
-    batch = gathered("tuplet_margin", z, labels, across_ranks, prepare=unit)
+    batch = gathered("tuplet_margin", z, labels, across_ranks, prepare=unit, mined=mined)
     most = batch.most_positives()
 
     def row(s: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, ...]:
@@ -83,6 +86,7 @@ def intra_pair_variance(
     *,
     positive_epsilon: float = 0.01,
     negative_epsilon: float = 0.01,
+    mined: Mined | None = None,
     across_ranks: bool = True,
 ) -> Tensor:
     r"""Intra-pair variance: positive pairs less similar than their mean, and negative pairs more similar than theirs.
@@ -99,6 +103,7 @@ def intra_pair_variance(
         labels: (N,) integer.
         positive_epsilon: >= 0; 0.01 is the paper's.
         negative_epsilon: >= 0; 0.01 is the paper's.
+        mined: the pairs that count, from a miner; None: all.
         across_ranks: whether means are over all ranks' pairs.
 
     Returns:
@@ -110,7 +115,7 @@ def intra_pair_variance(
     who = "intra_pair_variance"
     for name, value in (("positive_epsilon", positive_epsilon), ("negative_epsilon", negative_epsilon)):
         require(value >= 0, who, name, ">= 0", value)
-    batch = gathered(who, z, labels, across_ranks, prepare=unit)
+    batch = gathered(who, z, labels, across_ranks, prepare=unit, mined=mined)
 
     def sums(s: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, ...]:
         both = torch.stack([torch.where(mask, s, 0).sum(1) for mask in (positive, negative)], 1)

@@ -53,6 +53,7 @@ METHODS: Registry[type[Method]] = Registry(
         "supcon": "nearfar.methods.supcon:SupCon",
         "siamese": "nearfar.methods.siamese:Siamese",
         "triplet": "nearfar.methods.triplet:Triplet",
+        "metric": "nearfar.methods.metric:Metric",
     },
 )
 

@@ -43,6 +43,7 @@ class Info(NamedTuple):
         least_views: the fewest views of an item.
         most_views: the most views; ``None`` for any number.
         mixed_sizes: whether views may differ in size (multi-crop); the two largest then come first.
+        sampler: the order of the batches that it wants, unless another is named: a name of `nearfar.data.SAMPLERS`.
         encoder: ``"any"``; ``"maps"`` needs ``encoder.feature_map``; ``"vit"`` needs a timm vision transformer.
     """
 
@@ -57,6 +58,7 @@ class Info(NamedTuple):
     most_views: int | None = 2
     mixed_sizes: bool = False
     encoder: Literal["any", "maps", "vit"] = "any"
+    sampler: str = "shuffled"
 
     @property
     def views(self) -> str:
@@ -110,6 +112,11 @@ class Method(nn.Module, abc.ABC):
     def kept(self) -> nn.Module:
         """What is saved as the run's encoder: the online one, but for papers that keep the teacher (DINO)."""
         return self.encoder
+
+    @property
+    def relation(self) -> str:
+        """What the data give beside items: ``"labels"``, ``"pairs"``, ``"triplets"``, ``"scores"`` or ``"sets"``."""
+        return "labels"
 
     def rules(self) -> Mapping[str, Rule]:
         """Return the parameters, by the beginning of their names, that the optimiser treats by a rule of their own."""

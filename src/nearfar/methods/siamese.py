@@ -76,6 +76,11 @@ class Siamese(Method):
         self.pairs, self.normalize = pairs, normalize
         self.head = nn.Linear(dim, output_dim) if output_dim else nn.Identity()
 
+    @property
+    def relation(self) -> str:
+        """What the data must give."""
+        return "pairs" if self.pairs == "given" else "labels"
+
     def step(self, batch: Batch) -> Step:
         """Return the contrastive loss of the batch's pairs."""
         require(batch.labels is not None, "Siamese", "labels", "given", "none", "use simclr without", error=DataError)

@@ -13,9 +13,21 @@ import torch
 from torch import nn
 
 from nearfar.config import check_options, from_mapping, settings, to_mapping
-from nearfar.data import DecodedSource, Loader, Skipped, Source, write_skipped
+from nearfar.data import (
+    DecodedSource,
+    Loader,
+    MakeViews,
+    Order,
+    RelatedSource,
+    Relations,
+    Skipped,
+    Source,
+    read_relations,
+    write_skipped,
+)
 from nearfar.data.loader import cpu_count
 from nearfar.data.memory import available_bytes
+from nearfar.data.source import digest
 from nearfar.distributed import launched_rank
 from nearfar.encoders import EncoderSpec, load_weights
 from nearfar.encoders.build import describe
@@ -27,8 +39,17 @@ from nearfar.optim import scaled_lr
 from nearfar.pipeline.data import content_digest, limit_source, open_training_data
 from nearfar.pipeline.environment import check_same_data, write_environment
 from nearfar.pipeline.inputs import restored, save_with_inputs, write_inputs
+from nearfar.pipeline.relating import (
+    check_relation,
+    check_sampler,
+    related_views,
+    training_order,
+    with_relation,
+    with_sampler,
+)
 from nearfar.pipeline.settings import PretrainConfig
 from nearfar.pipeline.sheets import write_views
+from nearfar.pipeline.unseen import UnseenClasses, hold_out_classes, watch
 from nearfar.pipeline.view_settings import check_named_views, run_views
 from nearfar.pipeline.waiting import remedy
 from nearfar.progress import say
@@ -75,7 +96,8 @@ def pretrain(
         RunError: when ``out`` is taken, or training fails.
     """
     config = _changed(config or PretrainConfig(), changes)
-    modality = choose(config.modality, data)
+    relations = _relations(config, data)
+    modality = choose("image" if relations is not None else config.modality, data)
     config = _check_names(config, modality, module)
     folder, leads = Path(out), launched_rank() == 0
     if resume:
@@ -85,41 +107,70 @@ def pretrain(
             return run
     elif leads:
         Run.claim(folder, overwrite=overwrite)
-    modality = choose(config.modality, data)
+    modality = choose("image" if relations is not None else config.modality, data)
     inputs = restored(modality, folder) if resume else None
     reading = config.reading if inputs is None else inputs.reading("pretrain", {})
-    source = open_training_data(modality, data, reading, split=config.split)
-    facts = content_digest(source)
+    source = open_training_data(modality, data, reading, split=config.split) if relations is None else relations.images
+    facts = content_digest(source) if relations is None else digest(content_digest(source), relations.digest())
     if resume:
         check_same_data(folder / "environment.json", facts)
-    if config.limit is not None:
-        source = limit_source(source, config.limit, seed=config.seed)
+    source, unseen = _training_rows(config, source, relations)
     inputs = inputs or modality.fit(source, config.reading)
     config = _resolve(config, inputs)
-    _check_data(config, modality, source)
+    _check_data(config, modality, source if relations is None else relations.over(source, config.limit))
+    config = with_relation(config, relations, source)
     torch.manual_seed(config.seed)
     encoder, spec = _encoder(config, inputs, module)
     loaded = "" if config.init is None or resume else load_weights(encoder, config.init).text()
     method = build_method(config.method, encoder, config.method_options)
+    check_relation(method, config.method, relations)
     config = _completed(config, modality, method, spec)
     views = run_views(config, inputs)
     decoded = _decoded(config, inputs, source)
-    if decoded.where == "files" and isinstance(data, str) and "://" in data:
-        config = dataclasses.replace(config, buffer=config.buffer or FAR_BUFFER)
-    method.prepare(len(decoded))
-    loader = _loader(config, inputs, decoded, views)
+    items = decoded if relations is None else relations.over(decoded, config.limit, seed=config.seed)
+    config, order = _ordered(config, items, data, far=decoded.where == "files")
+    method.prepare(len(items))
+    loader = _loader(config, related_views(inputs, views, relations), items, order)
+    watcher = None if unseen is None else watch(inputs, unseen, config)
     run = Run(folder)
     if leads:
         if not resume:
             Run.create(folder, {"data": _name_of(data), **to_mapping(config)}, overwrite=overwrite)
         say("\n".join(filter(None, (describe(spec, encoder), loaded))))
         _write_first(run, inputs, decoded, views, facts, seed=config.seed)
-    _train(run, config, method, decoded, loader, remedy(config, inputs, decoded, views), resume=resume)
+    _train(run, config, method, items, loader, remedy(config, inputs, decoded, views), watcher, resume=resume)
     if leads:
+        if watcher is not None:
+            say(watcher.write(run.path / "unseen.json", method.kept, f"{run.path}").text())
         save_with_inputs(run.path, method.kept, spec, inputs, {"method": config.method, "epochs": config.epochs})
         _say_skipped(run, [*decoded.skipped, *loader.skipped], len(decoded) + len(decoded.skipped))
         say(f"done: {run.path}")
     return run
+
+
+def _relations(config: PretrainConfig, data: Any) -> Relations | None:
+    if config.modality not in ("auto", "image"):
+        return None
+    return read_relations(data, channels=config.channels, split=config.split)
+
+
+def _training_rows(config: PretrainConfig, source: Source, relations: Relations | None) -> tuple[Source, Source | None]:
+    """Return the items to train on, and those of classes that training never sees."""
+    unseen = None
+    if config.hold_out_classes is not None:
+        source, unseen = hold_out_classes(source, config.hold_out_classes, seed=config.seed)
+    if config.limit is not None and relations is None:
+        source = limit_source(source, config.limit, seed=config.seed)
+    return source, unseen
+
+
+def _ordered(config: PretrainConfig, items: Source, data: Any, *, far: bool) -> tuple[PretrainConfig, Order | None]:
+    """Choose the order of the batches, and the buffer of a plain shuffle over a network."""
+    config = with_sampler(config, items)
+    order = training_order(config, items, data)
+    if order is None and far and isinstance(data, str) and "://" in data:
+        config = dataclasses.replace(config, buffer=config.buffer or FAR_BUFFER)
+    return config, order
 
 
 def _changed(config: PretrainConfig, changes: dict[str, Any]) -> PretrainConfig:
@@ -159,7 +210,7 @@ def _check_names(config: PretrainConfig, modality: Modality, module: nn.Module |
     }
     if module is None and encoder not in ("auto", CUSTOM):
         changes["encoder_options"] = modality.check_encoder(encoder, config.encoder_options)
-    config = check_named_views(modality, config)
+    config = check_sampler(check_named_views(modality, config))
     for tracker in config.track:
         extra(tracker, tracker, f"--track {tracker}")
     if module is not None:
@@ -222,7 +273,7 @@ def _check_data(config: PretrainConfig, modality: Modality, source: Source) -> N
     require(
         config.batch_size % ranks == 0, "pretrain", "batch-size", f"divisible by {ranks} devices", config.batch_size
     )
-    if METHODS.get(config.method).info.labels:
+    if METHODS.get(config.method).info.labels and not isinstance(source, RelatedSource):
         known = source.labels is not None and bool((source.labels >= 0).any())
         require(known, f"method {config.method}", "labels", "given", "none", modality.labels_fix, error=DataError)
 
@@ -247,13 +298,14 @@ def _decoded(config: PretrainConfig, inputs: Inputs, source: Source) -> DecodedS
     return inputs.keep(source, cache=config.cache, threads=config.threads, limit_bytes=room)
 
 
-def _loader(config: PretrainConfig, inputs: Inputs, source: Source, views: tuple[Any, ...]) -> Loader:
+def _loader(config: PretrainConfig, make_views: MakeViews, source: Source, order: Order | None) -> Loader:
     ranks = (config.devices or 1) * config.nodes
     return Loader(
         source,
-        lambda items, rng: inputs.make_views(items, views, rng),
+        make_views,
         batch_size=config.batch_size // ranks,
         seed=config.seed,
+        order=order,
         buffer=config.buffer,
         threads=config.threads or 1,
         world_size=ranks,
@@ -284,9 +336,10 @@ def _train(
     run: Run,
     config: PretrainConfig,
     method: Method,
-    source: DecodedSource,
+    source: Source,
     loader: Loader,
     advice: str,
+    watcher: UnseenClasses | None,
     *,
     resume: bool,
 ) -> None:
@@ -306,7 +359,7 @@ def _train(
     trainer = _trainer()
     keys = {field.name for field in dataclasses.fields(trainer.FitSettings)}
     fit_settings = trainer.FitSettings(**{key: value for key, value in vars(config).items() if key in keys})
-    labels = source.labels if config.probe else None
+    labels = source.labels if config.probe and not isinstance(source, RelatedSource) else None
     classes = 0 if labels is None else max(len(source.class_names or ()), int(labels.max()) + 1)
     trainer.fit(
         method,
@@ -317,6 +370,7 @@ def _train(
         classes=classes,
         resume=resume,
         remedy=advice,
+        watch=watcher,
     )
 
 

@@ -40,6 +40,11 @@ class PretrainConfig:
         epochs: passes over the data.
         batch_size: items per step over all devices: they are each other's negatives.
         accumulate: batches per optimiser step; this does not enlarge the set of negatives.
+        sampler: which items meet in a batch: shuffled, balanced (M of each of P classes), hierarchical, class-balanced,
+            no-duplicates, group-aware. auto takes balanced for the method metric where there are labels, else shuffled.
+        sampler_options: settings of the sampler, such as --sampler-options.per-class 4.
+        hold_out_classes: the share of the classes that training never sees; retrieval among their items is scored after
+            every epoch and at the end.
         optimizer: lars, sgd or adamw.
         lr: the peak learning rate. By default it follows from the optimiser and the batch size.
         weight_decay: of weights; biases and norms have none.
@@ -81,6 +86,9 @@ class PretrainConfig:
     epochs: int = 100
     batch_size: int = 256
     accumulate: int = 1
+    sampler: str = "auto"
+    sampler_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    hold_out_classes: float | None = None
     optimizer: Literal["lars", "sgd", "adamw"] = "adamw"
     lr: float | None = None
     weight_decay: float = 1e-4
@@ -123,6 +131,8 @@ class PretrainConfig:
             value = getattr(self, name)
             require(value is None or value >= 0, "pretrain", name, ">= 0", value, error=ConfigError)
         require(0 <= self.momentum < 1, "pretrain", "momentum", "in [0, 1)", self.momentum, error=ConfigError)
+        held = self.hold_out_classes
+        require(held is None or 0 < held < 1, "pretrain", "hold_out_classes", "in (0, 1)", held, error=ConfigError)
         one, fix = not (self.pretrained and self.init), "leave one of them out"
         require(one, "pretrain", "pretrained and init", "given one at a time", "both", fix, error=ConfigError)
 

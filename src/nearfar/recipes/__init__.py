@@ -21,6 +21,7 @@ RECIPES: Registry[Callable[[], PretrainConfig]] = Registry(
         "supcon/small": "nearfar.recipes.small:supcon",
         "siamese/small": "nearfar.recipes.small:siamese",
         "triplet/small": "nearfar.recipes.small:triplet",
+        "metric/small": "nearfar.recipes.small:metric",
         "simclr/digits": "nearfar.recipes.digits:simclr",
         "simclr-v2/imagenet": "nearfar.recipes.with_negatives:simclr_v2_imagenet",
         "simclr-v2/cifar": "nearfar.recipes.with_negatives_cifar:simclr_v2_cifar",

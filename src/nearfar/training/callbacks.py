@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from torch import Tensor
+from torch import Tensor, nn
 
 from nearfar.data import Loader
 from nearfar.distributed import gather, is_distributed, rank, sum_over_ranks, world_size
@@ -18,7 +19,7 @@ from nearfar.progress import say, stderr
 from nearfar.training.module import TrainingModule
 from nearfar.training.probes import FeatureBank, OnlineProbe, collapse_signs, collapse_warning
 
-__all__ = ["WAITS", "Bar", "Metrics"]
+__all__ = ["WAITS", "Bar", "Metrics", "Watch"]
 
 WAITS = 0.05
 """The share of waiting above which the person is told what to change."""
@@ -151,6 +152,35 @@ class Metrics(Callback):
             logger.log_metrics(row, step=trainer.global_step)
 
 
+class Watch(Callback):
+    """Score the encoder at the end of every epoch by a function from outside, and write its numbers.
+
+    The first rank alone scores, with random numbers put back afterwards, so that training is the same with and without.
+
+    Args:
+        score: from the encoder to numbers by name; None for no scores.
+    """
+
+    def __init__(self, score: Callable[[nn.Module], dict[str, float]] | None) -> None:
+        self.score = score
+        self.latest: dict[str, float] = {}
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the epoch's scores."""
+        assert isinstance(pl_module, TrainingModule)
+        if self.score is None or not trainer.is_global_zero:
+            return
+        with torch.random.fork_rng(devices=[]):
+            self.latest = self.score(pl_module.method.kept)
+        for logger in trainer.loggers:
+            logger.log_metrics({"epoch": trainer.current_epoch, **self.latest}, step=trainer.global_step)
+
+    def text(self) -> str:
+        """Return the first of the last scores, for the bar."""
+        name, value = next(iter(self.latest.items()), ("", 0.0))
+        return f"{name.replace('_', ' ')} {value:.1%}" if name else ""
+
+
 class Bar(Callback):
     """A progress bar over all steps with loss, images/s and time left; one line an epoch where there is no terminal.
 
@@ -161,10 +191,13 @@ class Bar(Callback):
         epochs: of the whole run.
         loader: the training loader, asked how long it kept the step waiting.
         remedy: what can be done about waiting, in words that follow "use".
+        shown: gives what else is shown, if anything.
     """
 
-    def __init__(self, *, epochs: int, loader: Loader, remedy: str = "") -> None:
-        self.epochs, self.loader, self.remedy = epochs, loader, remedy
+    def __init__(
+        self, *, epochs: int, loader: Loader, remedy: str = "", shown: Callable[[], str] | None = None
+    ) -> None:
+        self.epochs, self.loader, self.remedy, self.shown = epochs, loader, remedy, shown
         self._since: tuple[float, float] | None = None
         self._waited = 0.0
         self._warned = False
@@ -229,7 +262,8 @@ class Bar(Callback):
         rate = self._images / max(1e-9, time.monotonic() - self._started)
         epoch = f"epoch {trainer.current_epoch + 1}/{self.epochs}"
         waits = f"waits {self.loader.waited_share:.0%}"
-        return f"{epoch}  loss {float(pl_module.last.loss):.3f}  {rate:,.0f} images/s  {waits}"
+        words = (epoch, f"loss {float(pl_module.last.loss):.3f}", f"{rate:,.0f} images/s", waits)
+        return "  ".join(filter(None, (*words, "" if self.shown is None else self.shown())))
 
     def _judge(self, epoch: int) -> None:
         """Say what to change when the epoch's steps waited too much."""

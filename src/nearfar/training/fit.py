@@ -8,17 +8,18 @@ import logging
 import os
 import signal
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy
+from torch import nn
 
 from nearfar.data import Loader
 from nearfar.errors import RunError, require
 from nearfar.methods import Method
-from nearfar.training.callbacks import Bar, Metrics
+from nearfar.training.callbacks import Bar, Metrics, Watch
 from nearfar.training.checkpoints import AtomicCheckpoints, KeepLast, RandomState
 from nearfar.training.loggers import build_loggers
 from nearfar.training.module import Optimization, TrainingModule
@@ -65,6 +66,7 @@ def fit(
     classes: int,
     resume: bool,
     remedy: str = "",
+    watch: Callable[[nn.Module], dict[str, float]] | None = None,
 ) -> None:
     """Train a method to the end, or on from the last checkpoint.
 
@@ -77,6 +79,7 @@ def fit(
         classes: number of classes for the online probes; 0 for none.
         resume: go on from ``run.checkpoint`` if there is one.
         remedy: what the person can do when the step waits for data.
+        watch: scores the encoder after every epoch; its numbers are logged and the first is shown in the bar.
 
     Raises:
         RunError: when the loss is not finite or a checkpoint cannot be used.
@@ -89,9 +92,11 @@ def fit(
         method.compile()
     dim = int(method.encoder.dim)  # type: ignore[arg-type]
     metrics = Metrics(loader, dim=dim, classes=classes, log_every=settings.log_every)
+    watcher = Watch(watch)
     callbacks = [
         metrics,
-        Bar(epochs=settings.epochs, loader=loader, remedy=remedy),
+        watcher,
+        Bar(epochs=settings.epochs, loader=loader, remedy=remedy, shown=watcher.text),
         RandomState(loader),
         KeepLast(run.checkpoint, seconds=settings.checkpoint_seconds),
     ]

@@ -24,6 +24,7 @@ __all__ = [
     "emp_ssl",
     "evaluation",
     "gray",
+    "metric",
     "moco_v1",
     "moco_v2",
     "moco_v3",
@@ -161,6 +162,15 @@ def weak_strong(size: int = 32) -> list[ImageView]:
     return [weak, strong]
 
 
+def metric(size: int = 32) -> list[ImageView]:
+    """One view for metric learning with labels: a crop of 16 to 100 %, mirrored or not, its colours as they are.
+
+    Musgrave et al., https://arxiv.org/abs/2003.08505, section 3.1. Colours tell things apart where labels say which
+    belong together, so they are left alone; one view is enough, for a batch holds several items of each class.
+    """
+    return [ImageView(size=size, scale=(0.16, 1.0), hflip=0.5)]
+
+
 def emp_ssl(size: int = 32, *, n: int = 20) -> list[ImageView]:
     """EMP-SSL's many small crops, https://arxiv.org/abs/2304.03977: n squares of a quarter of the area each."""
     return [
@@ -228,7 +238,7 @@ VIEWS: Registry[Callable[..., list[ImageView]]] = Registry(
         name.replace("_", "-"): f"{__name__}:{name}"
         for name in (
             "simclr", "cifar", "moco_v1", "moco_v2", "moco_v3", "byol", "barlow_twins", "vicreg", "swav", "dino",
-            "supcon", "weak_strong", "emp_ssl", "digits", "gray", "evaluation",
+            "supcon", "weak_strong", "emp_ssl", "metric", "digits", "gray", "evaluation",
         )
     },
 )  # fmt: skip

@@ -14,7 +14,9 @@ May import torch and what the losses themselves stand on. Not the index: hard ne
 neighbours as arrays, or a function that searches.
 """
 
+from nearfar.losses._rows import Mined
 from nearfar.losses.miners.hard_negatives import find_hard_negatives, hard_negatives
+from nearfar.losses.miners.named import MINERS, as_masks, as_pairs, as_triplets
 from nearfar.losses.miners.pairs import Pairs, all_pairs, margin_pairs, multi_similarity_pairs
 from nearfar.losses.miners.triplets import (
     Triplets,
@@ -26,11 +28,16 @@ from nearfar.losses.miners.triplets import (
 )
 
 __all__ = [
+    "MINERS",
+    "Mined",
     "Pairs",
     "Triplets",
     "all_pairs",
     "all_triplets",
     "angular_triplets",
+    "as_masks",
+    "as_pairs",
+    "as_triplets",
     "distance_weighted_triplets",
     "easy_hard_triplets",
     "find_hard_negatives",

@@ -1,0 +1,22 @@
+"""``nearfar dedupe``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["dedupe"]
+
+
+def dedupe(source: Path, *, distance: float = 0.05, out: Path | None = None, json: bool = False) -> None:
+    """Group near-duplicates, and say which item of each group to keep.
+
+    Args:
+        source: an index folder, or a Parquet file of embeddings.
+        distance: items linked by steps of at most this 1 - cos are one group.
+        out: write all items as CSV: id, group, keep, distance, label.
+        json: print JSON instead of a table.
+    """
+    import nearfar
+    from nearfar.cli.listing import show
+
+    show(nearfar.dedupe(source, distance=distance, out=out), json=json, out=out)
