@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from nearfar.config import check_options, dump_yaml, from_mapping, load_yaml, settings, to_mapping
+from nearfar.config import check, check_options, dump_yaml, from_mapping, load_yaml, settings, to_mapping
 from nearfar.errors import ConfigError
 
 
@@ -80,3 +81,10 @@ def test_a_bad_yaml_file_is_one_sentence(tmp_path: Path, content: str) -> None:
 def test_a_missing_yaml_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load_yaml(tmp_path / "none.yaml")
+
+
+def test_a_mapping_within_options_may_come_as_json() -> None:
+    assert check("x", "config", dict[str, Any] | None, '{"width": 3}') == {"width": 3}
+    assert check("x", "name", str, '{"width": 3}') == '{"width": 3}'
+    with pytest.raises(ConfigError):
+        check("x", "config", dict[str, Any], "{broken")

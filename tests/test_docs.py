@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from nearfar.cli import main
+from tests.text_files import write_captions, write_texts
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -34,6 +35,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 pixels = rng.integers(0, 120, (16, 16, 3), dtype=np.uint8)
                 pixels[..., channel] += 100
                 Image.fromarray(pixels).save(target / f"{number}.png")
+    write_texts(folder)
+    write_captions(folder)
     return folder
 
 

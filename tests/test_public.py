@@ -101,6 +101,7 @@ def test_the_import_contracts_cover_every_package() -> None:
         "nearfar.cli",
         "nearfar.comparing",
         "nearfar.demonstration",
+        "nearfar.demonstration_data",
         "nearfar.exploring",
         "nearfar.recipes",
         "nearfar.pipeline",

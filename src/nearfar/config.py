@@ -6,8 +6,10 @@ value of the wrong type is one sentence that names the nearest valid key, wherev
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
+import json
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -70,6 +72,9 @@ def check(who: str, name: str, annotation: Any, value: Any) -> Any:
     Raises:
         ConfigError: when it cannot be converted.
     """
+    if isinstance(value, str) and value.startswith("{") and _takes_mapping(annotation):
+        with contextlib.suppress(ValueError):
+            value = json.loads(value)  # a mapping within a mapping, from a flag or a file
     plain = dataclasses.is_dataclass(annotation) or hasattr(annotation, "model_fields")
     try:
         adapter = TypeAdapter(annotation, config=None if plain else ConfigDict(arbitrary_types_allowed=True))
@@ -79,6 +84,10 @@ def check(who: str, name: str, annotation: Any, value: Any) -> Any:
         where = ".".join([name, *(str(part) for part in first["loc"] if isinstance(part, int))])
         must = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
         raise ConfigError(sentence(who, where, must, repr(value))) from None
+
+
+def _takes_mapping(annotation: Any) -> bool:
+    return typing.get_origin(annotation) is dict or any(_takes_mapping(part) for part in typing.get_args(annotation))
 
 
 def from_mapping(cls: type[T], values: Mapping[str, Any], who: str) -> T:

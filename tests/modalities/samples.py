@@ -30,12 +30,14 @@ class Sample:
         query: what is searched for by content.
         settings: of the encoder and the views.
         modality: that ``auto`` must find.
+        methods: that train on it; two sides that no encoder takes in one pass are for methods of their own.
     """
 
     data: Any
     query: Any
     modality: str
     settings: dict[str, Any]
+    methods: tuple[str, ...] = ("simclr", "byol", "vicreg", "supcon")
 
 
 def image(folder: Path) -> Sample:
@@ -76,5 +78,43 @@ def audio(folder: Path) -> Sample:
     return Sample(path, data / names[0], "audio", {"encoder": "sound", "encoder_options": {"width": 4}})
 
 
-SAMPLES: dict[str, Callable[[Path], Sample]] = {"audio": audio, "image": image, "table": table}
+def text(folder: Path) -> Sample:
+    """48 sentences about two kinds of animals."""
+    animals, places = ("cat", "dog"), ("at home", "outside", "in the park", "by the sea", "on a roof", "at night")
+    texts = [(f"the {n} {v} {p}", n) for n in animals for v in ("sleeps", "eats", "runs", "waits") for p in places]
+    path = folder / "texts.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *texts])
+    settings = {
+        "encoder": "text-small",
+        "encoder_options": {"width": 16, "depth": 1, "heads": 2},
+        "input_options": {"length": 16, "vocabulary": 300},
+    }
+    return Sample(path, texts[0][0], "text", settings)
+
+
+def image_text(folder: Path) -> Sample:
+    """48 pictures of 8 pixels with captions, of four classes."""
+    data = write_folder(folder / "pictures", COUNT)
+    files = sorted(data.rglob("*.png"))
+    path = folder / "captions.csv"
+    rows = [
+        (str(file.relative_to(folder)), f"number {row} of {file.parent.name}", file.parent.name)
+        for row, file in enumerate(files)
+    ]
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "caption", "label"), *rows])
+    text_options = {"width": 16, "depth": 1, "heads": 2}
+    options = {"image_options": {"width": 4}, "text_options": text_options, "output_dim": 16}
+    settings = {"encoder_options": options, "input_options": {"length": 16, "vocabulary": 300}}
+    return Sample(path, str(files[0]), "image-text", settings, methods=("clip",))
+
+
+SAMPLES: dict[str, Callable[[Path], Sample]] = {
+    "audio": audio,
+    "image": image,
+    "image-text": image_text,
+    "table": table,
+    "text": text,
+}
 """By modality."""

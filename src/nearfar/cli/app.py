@@ -125,8 +125,15 @@ def _by_verb(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what is null or empty: it stands for the default."""
-    return {key: value for key, value in values.items() if value not in (None, [], {})}
+    """Leave out what is null or empty: it stands for the default. Mappings within mappings travel as JSON."""
+    import json
+
+    def flat(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {key: json.dumps(item) if isinstance(item, dict) else item for key, item in value.items()}
+
+    return {key: flat(value) for key, value in values.items() if value not in (None, [], {})}
 
 
 def _fail(text: str, code: int) -> None:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 __all__ = ["evaluate"]
 
-ProtocolName = Literal["knn", "linear", "fewshot", "retrieval", "verification", "geometry"]
+ProtocolName = Literal["knn", "linear", "fewshot", "retrieval", "verification", "geometry", "sts", "pairs", "zero-shot"]
 
 
 def evaluate(

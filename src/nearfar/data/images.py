@@ -24,7 +24,7 @@ from nearfar.data.source import Joined, Source, check_source, digest
 from nearfar.data.torch_dataset import DatasetSource
 from nearfar.errors import DataError, require
 
-__all__ = ["FileSource", "open_images", "open_splits"]
+__all__ = ["FileSource", "common_kind", "open_images", "open_splits"]
 
 _KINDS_LOOKED_AT = 512
 
@@ -203,7 +203,7 @@ def _from_rows(path: Path, rows: list[Row], channels: int | None) -> dict[str, S
         place = {name: number for number, name in enumerate(names)}
         labels = np.array([-1 if row.label is None else place[row.label] for row in rows], dtype=np.int64)
     paths = [row.path for row in rows]
-    kind = _common_kind(paths, channels)
+    kind = common_kind(paths, channels)
     whole = FileSource(paths, [row.id for row in rows], labels, names, kind, who=str(path))
     parts: dict[str, Source] = {"": whole}
     splits = np.array([row.split or "" for row in rows])
@@ -212,7 +212,7 @@ def _from_rows(path: Path, rows: list[Row], channels: int | None) -> dict[str, S
     return parts
 
 
-def _common_kind(paths: Sequence[str], channels: int | None) -> Kind:
+def common_kind(paths: Sequence[str], channels: int | None) -> Kind:
     """Return the largest kind among files spread evenly over all; broken files do not count."""
     rows = np.unique(np.linspace(0, len(paths) - 1, _KINDS_LOOKED_AT).round().astype(int))
     kinds = [kind for row in rows if (kind := file_kind(paths[row])) is not None]

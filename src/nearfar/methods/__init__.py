@@ -30,6 +30,8 @@ METHODS: Registry[type[Method]] = Registry(
         "densecl": "nearfar.methods.densecl:DenseCL",
         "ressl": "nearfar.methods.ressl:ReSSL",
         "cpc": "nearfar.methods.cpc:CPC",
+        "simcse": "nearfar.methods.simcse:SimCSE",
+        "clip": "nearfar.methods.clip:CLIP",
         "swav": "nearfar.methods.swav:SwAV",
         "deepcluster-v2": "nearfar.methods.deepcluster_v2:DeepClusterV2",
         "twin-labels": "nearfar.methods.twin_labels:TwinLabels",

@@ -23,6 +23,8 @@ MODALITIES: Registry[Modality] = Registry(
     group="nearfar.modalities",
     builtin={
         "audio": "nearfar.modalities.audio:AUDIO",
+        "image-text": "nearfar.modalities.image_text:IMAGE_TEXT",
+        "text": "nearfar.modalities.text:TEXT",
         "table": "nearfar.modalities.table:TABLE",
         "image": "nearfar.modalities.image:IMAGE",
     },

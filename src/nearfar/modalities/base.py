@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nearfar.config import check_options, from_mapping, settings, to_mapping
 from nearfar.data import DecodedSource, Glance, Source, Views
 from nearfar.encoders import ENCODERS, EncoderSpec, modality_of, rebuild
-from nearfar.errors import ConfigError, nearest, require
+from nearfar.errors import ConfigError, DataError, nearest, require
 from nearfar.modalities.pictures import heat_map
 
 __all__ = ["CUSTOM", "Inputs", "Media", "Modality", "Seen"]
@@ -79,6 +79,10 @@ class Inputs(abc.ABC):
 
     def files(self) -> dict[str, bytes]:
         """Return further files, name to content, that stand in the run's folder ``inputs``: a tokenizer, arrays."""
+        return {}
+
+    def encoder_files(self, encoder: nn.Module) -> dict[str, bytes]:
+        """Return files, place to content, by which other libraries open the trained encoder; written beside it."""
         return {}
 
     @property
@@ -166,6 +170,18 @@ class Inputs(abc.ABC):
     def describe(self) -> str:
         """Return what goes into the encoder, in a few words for the person who waits."""
         return self.view_words
+
+    # Two sides of an item, where it has two.
+
+    side_names: ClassVar[tuple[str, str]] = ("first", "second")
+
+    def sides(self, item: Any) -> tuple[Any, Any]:
+        """Return the two sides of an item, each as `make_views` takes it: two texts, a picture and its caption.
+
+        Raises:
+            DataError: when an item has no two sides.
+        """
+        raise DataError(f"pairs: items must be of two texts, or images with captions, got {self.modality}")
 
     # Baselines and pictures.
 

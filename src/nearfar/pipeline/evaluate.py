@@ -17,7 +17,9 @@ from nearfar.errors import ConfigError, DataError, RunError, nearest, require
 from nearfar.evaluation import PROTOCOLS, Labelled, Protocol, Report, encode_labels
 from nearfar.evaluation import evaluate as score
 from nearfar.files import write_atomic
+from nearfar.pipeline.data import open_test_data
 from nearfar.pipeline.features import Subject, features, open_subject, raw, untrained
+from nearfar.pipeline.pairs import PAIRED, paired_protocols, score_pairs
 from nearfar.pipeline.split import training_and_test
 
 __all__ = ["evaluate"]
@@ -59,7 +61,9 @@ def evaluate(
         test_embeddings: another one to score; without it a fifth of ``embeddings`` is held out.
         baseline: score the ``raw`` items (``pixels`` is another name for it) or a ``random`` (untrained) encoder
             instead, with the encoder's view of the items.
-        protocol: names of protocols: knn, linear, fewshot, retrieval, verification, geometry.
+        protocol: names of protocols: knn, linear, fewshot, retrieval, verification, geometry; of pairs (texts, images
+            with captions) sts and pairs, and zero-shot, which learn from nothing and are scored on the ``test`` split,
+            or on everything where there is none.
         options: settings of the protocols, such as ``{"k": 20}``; each goes to the protocols that have it.
         train_split: the split to learn from.
         test_split: the split to score.
@@ -83,11 +87,16 @@ def evaluate(
     """
     if out is not None and not Path(out).parent.is_dir():
         raise RunError(f"{out}: must be in an existing folder, got none of that name; make it, or choose another --out")
-    protocols = _protocols(protocol, options or {}, seed)
+    paired, taken = paired_protocols(protocol, options or {}, seed)
+    protocols = _protocols([name for name in protocol if name not in PAIRED], options or {}, seed, taken)
     if embeddings is not None:
         alone = encoder is None and data is None
         require(alone, "evaluate", "embeddings", "given alone", "an encoder or data as well", error=ConfigError)
-        subject, (train, test) = str(embeddings), _from_files(Path(embeddings), test_embeddings, seed)
+        known, names = not paired, ", ".join(one.name for one in paired)
+        fix = "give the run and the data instead"
+        require(known, "evaluate", "protocol", "one of embeddings with labels", names, fix, error=ConfigError)
+        train, test = _from_files(Path(embeddings), test_embeddings, seed)
+        report = score(train, test, protocols, subject=str(embeddings))
     else:
         given = encoder is not None and data is not None
         require(given, "evaluate", "encoder and data", "given", "one of them missing", error=ConfigError)
@@ -96,29 +105,31 @@ def evaluate(
         options = {key: value for key, value in given_options.items() if value is not None}
         found = open_subject(encoder, data=data, modality=modality, options=options, module=module)
         opened = _baseline(found, baseline)
-        parts = training_and_test(
-            opened.modality,
-            data,
-            opened.inputs.reading(str(encoder), opened.modality.check_options(options)),
-            train=train_split,
-            test=test_split,
-            limit=limit,
-            seed=seed,
-        )
-        subject, (train, test) = opened.name, _from_items(opened, parts, threads)
-    report = score(train, test, protocols, subject=subject)
+        reading = opened.inputs.reading(str(encoder), opened.modality.check_options(options))
+        reports = []
+        if protocols:
+            parts = training_and_test(
+                opened.modality, data, reading, train=train_split, test=test_split, limit=limit, seed=seed
+            )
+            reports.append(score(*_from_items(opened, parts, threads), protocols, subject=opened.name))
+        if paired:
+            source = open_test_data(opened.modality, data, reading, split=test_split)
+            reports.append(score_pairs(opened, source, paired, threads))
+        results = tuple(result for one in reports for result in one.results)
+        report = dataclasses.replace(reports[0], results=results)
     if out is not None:
         write_atomic(Path(out), report.to_json())
     return report
 
 
-def _protocols(names: Sequence[str], options: Mapping[str, Any], seed: int) -> list[Protocol]:
-    """Build the protocols; every setting must belong to at least one of them."""
+def _protocols(names: Sequence[str], options: Mapping[str, Any], seed: int, taken: set[str]) -> list[Protocol]:
+    """Build the protocols; every setting must belong to at least one of them, or be taken by another kind already."""
     built: list[Protocol] = []
-    used: set[str] = set()
+    used: set[str] = set(taken)
     for name in names:
         if name not in PROTOCOLS:
-            raise ConfigError(f"evaluate: protocol must be known, got {name!r}; {nearest(name, PROTOCOLS)}")
+            fix = nearest(name, [*PROTOCOLS, *PAIRED])
+            raise ConfigError(f"evaluate: protocol must be known, got {name!r}; {fix}")
         fields = _fields(PROTOCOLS[name])
         mine = {key: value for key, value in {"seed": seed, **options}.items() if key in fields}
         used |= set(mine)

@@ -50,6 +50,9 @@ def save_with_inputs(
     """Write an encoder, and beside it, in ``inputs/``, the files that its inputs need."""
     if inputs.files():
         _write_files(folder / FOLDER, inputs)
+    for name, content in inputs.encoder_files(encoder).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / name, content)
     save_encoder(folder, encoder, spec, extra)
 
 

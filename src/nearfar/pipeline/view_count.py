@@ -20,7 +20,7 @@ def check_views(method: str, name: str, views: Sequence[Any]) -> None:
     """
     info = METHODS.get(method).info
     sizes = sorted({getattr(view, "size", 0) for view in views})
-    fix = "take views of one size, such as --views simclr, or a multi-crop method such as swav"
+    fix = "take views of one size, such as --views simclr, or a method of several sizes such as swav, clip for captions"
     fits = len(sizes) == 1 or info.mixed_sizes
     require(fits, f"method {method}", f"views {name}", "of one size", f"sizes {sizes}", fix, error=ConfigError)
     most = info.most_views
