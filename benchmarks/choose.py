@@ -21,7 +21,7 @@ from sklearn.model_selection import train_test_split
 from benchmarks.main_job import embedded, pretrained
 from benchmarks.record import Timer, table, write
 from nearfar.data import Source, decode_all, open_splits, take
-from nearfar.demonstration import digits
+from nearfar.demonstration.digits import digits
 from nearfar.evaluation import FewShot, evaluate
 from nearfar.pipeline.data import limit_source
 from nearfar.pipeline.features import Subject, raw

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 import nearfar
 from benchmarks.record import Timer, peak_memory_mib, table, write
-from nearfar.demonstration import digits
+from nearfar.demonstration.digits import digits
 from nearfar.encoders import Encoder, EncoderSpec, build, freeze_stages
 from nearfar.pipeline.settings import PretrainConfig
 from nearfar.progress import say

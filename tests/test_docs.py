@@ -37,7 +37,25 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 Image.fromarray(pixels).save(target / f"{number}.png")
     write_texts(folder)
     write_captions(folder)
+    _patients(folder / "patients.csv", rng)
+    _waves(folder / "waves.npz", rng)
     return folder
+
+
+def _patients(path: Path, rng: np.random.Generator) -> None:
+    """Write 150 patients' rows: enough for a recipe's batch of 128."""
+    with path.open("w") as file:
+        file.write("age,dose,stage,patient,diagnosis\n")
+        for row in range(150):
+            sick = row // 3 % 2
+            values = f"{rng.normal(50 + 10 * sick, 5):.1f},{rng.normal(sick):.2f},{'I' * rng.integers(1, 3 + sick)}"
+            file.write(f"{values},p{row // 3},{'ill' if sick else 'well'}\n")
+
+
+def _waves(path: Path, rng: np.random.Generator) -> None:
+    labels = np.arange(40) % 2
+    waves = np.sin(np.arange(24) * (0.4 + 0.8 * labels[:, None]) + rng.uniform(0, 6, (40, 1)))[..., None]
+    np.savez(path, x=waves, y=labels)
 
 
 def commands(path: Path) -> list[list[str]]:
@@ -64,7 +82,7 @@ def test_every_python_block_runs(page: Path, photos: Path, monkeypatch: pytest.M
     monkeypatch.chdir(photos)
     names: dict[str, object] = {"__name__": "snippet"}  # a later block of a page may use what an earlier one made
     for block in blocks(page, "python"):
-        exec(compile(block, str(page), "exec"), names)
+        exec(compile(block, str(page), "exec", dont_inherit=True), names)
 
 
 def test_the_methods_pages_are_up_to_date() -> None:

@@ -17,7 +17,8 @@ from nearfar.cli.app import VERBS, app
 PUBLIC = [
     "NearfarError", "PretrainConfig", "__version__", "calibrate", "cluster", "compare", "dedupe", "demo",
     "embed", "evaluate", "evaluate_index", "explore", "export", "index", "label_errors", "load_encoder",
-    "load_weights", "match", "open_images", "outliers", "pretrain", "search", "select", "serve", "show_views",
+    "load_weights", "match", "open_images", "outliers", "pretrain", "schema", "search", "select", "serve",
+    "show_views",
 ]  # fmt: skip
 
 ROOT = Path(__file__).parents[1]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from nearfar.pipeline.index import index
     from nearfar.pipeline.match import match
     from nearfar.pipeline.pretrain import pretrain
+    from nearfar.pipeline.schema import schema
     from nearfar.pipeline.search import search
     from nearfar.pipeline.settings import PretrainConfig
     from nearfar.pipeline.show_views import show_views
@@ -58,6 +59,7 @@ _LAZY = {
     "open_images": "nearfar.data",
     "outliers": "nearfar.pipeline.curate",
     "pretrain": "nearfar.pipeline.pretrain",
+    "schema": "nearfar.pipeline.schema",
     "search": "nearfar.pipeline.search",
     "select": "nearfar.pipeline.curate",
     "serve": "nearfar.serving.serve",
@@ -86,6 +88,7 @@ __all__ = [
     "open_images",
     "outliers",
     "pretrain",
+    "schema",
     "search",
     "select",
     "serve",

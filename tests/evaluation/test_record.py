@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from nearfar.errors import InputError
-from nearfar.evaluation import KNN, PROTOCOLS, FewShot, Labelled, Report, comparison, encode_labels, evaluate
+from nearfar.evaluation import KNN, FewShot, Labelled, Report, comparison, encode_labels, evaluate
+from nearfar.evaluation.record import USUAL
 from tests.evaluation.samples import clusters
 
 
@@ -24,7 +25,7 @@ def report():
 
 
 def test_all_protocols_give_numbers_with_their_sentences(report):
-    assert [result.protocol for result in report.results] == list(PROTOCOLS)
+    assert [result.protocol for result in report.results] == list(USUAL)
     for result in report.results:
         assert result.scores
         assert all(np.isfinite(score.value) for score in result.scores)

@@ -110,10 +110,27 @@ def image_text(folder: Path) -> Sample:
     return Sample(path, str(files[0]), "image-text", settings, methods=("clip",))
 
 
+def series(folder: Path) -> Sample:
+    """48 series of 16 moments and two channels, a slow and a fast wave, with gaps."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(COUNT) % 2
+    time = np.arange(16)
+    phase = rng.uniform(0, 6, (COUNT, 1, 1))
+    speed = np.where(labels, 1.6, 0.4)[:, None, None] * np.array([1.0, 0.5])
+    values = np.sin(phase + time[:, None] * speed) + rng.normal(0, 0.1, (COUNT, 16, 2))
+    values[rng.random(values.shape) < 0.05] = np.nan
+    np.savez(folder / "series.npz", x=values, labels=labels)
+    np.savez(folder / "query.npz", x=values[:2])
+    options = {"width": 8, "depth": 2, "dim": 16}
+    settings = {"encoder": "series-conv", "encoder_options": options}
+    return Sample(folder / "series.npz", folder / "query.npz", "series", settings)
+
+
 SAMPLES: dict[str, Callable[[Path], Sample]] = {
     "audio": audio,
     "image": image,
     "image-text": image_text,
+    "series": series,
     "table": table,
     "text": text,
 }

@@ -13,12 +13,14 @@ import pytest
 import torch
 
 import nearfar
+from nearfar.comparing import work
 from nearfar.data import glance
 from nearfar.data.embeddings import read_embeddings
 from nearfar.encoders import fingerprint, load_encoder
 from nearfar.modalities import MODALITIES, choose, inputs_of
 from nearfar.training.checkpoints import KeepLast
 from nearfar.training.run import Run
+from tests.comparing.here import Here
 from tests.modalities.samples import SAMPLES, Sample
 from tests.samples import timeless
 
@@ -152,8 +154,8 @@ def test_inputs_come_back_from_the_folder(
     inputs = inputs_of(spec, made.path)
     assert inputs.modality == name == spec.modality
     modality = MODALITIES.get(name)
-    source = modality.open_splits(sample(name).data, inputs.reading("test", {}))[""]
-    fitted = modality.fit(source, modality.check_options(inputs.options))
+    options = modality.check_options(inputs.options)
+    fitted = modality.fit(modality.open_splits(sample(name).data, options)[""], options)
     assert fitted.to_json() == inputs.to_json()
     assert fitted.files() == inputs.files()
     assert modality.restore(inputs.to_json(), made.path / "inputs").to_json() == inputs.to_json()
@@ -177,3 +179,18 @@ def test_views_depend_on_the_generator_alone(
     assert all(torch.equal(a, b) for a, b in parts)
     assert inputs.raw(items).shape[0] == 4
     assert inputs.thumbnail(items[0]).ndim == 3
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "image"])  # tests/comparing has images
+def test_compare(name: str, sample: Callable[[str], Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "run_child", Here())
+    some = sample(name)
+    methods = [method for method in some.methods if method in ("simclr", "vicreg")]
+    if not methods:
+        pytest.skip("no method of its own is compared here")
+    settings: dict[str, Any] = {"methods": methods, "budget": "1epochs", "seeds": 1, "batch_size": 16}
+    quick: dict[str, Any] = {"precision": "32-true", "accelerator": "cpu", "threads": 1, "per_class": [2]}
+    result = nearfar.compare(some.data, out=tmp_path / "out", **settings, **quick, **some.settings)
+    inputs = MODALITIES.get(name).inputs
+    assert [row.name for row in result.rows] == [inputs.raw_name, "untrained", "from scratch", *methods]
+    assert inputs.raw_name in result.report.read_text(encoding="utf-8")

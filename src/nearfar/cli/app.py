@@ -17,8 +17,8 @@ from nearfar.progress import stderr
 __all__ = ["main"]
 
 VERBS = (
-    "demo", "views", "pretrain", "evaluate", "compare", "embed", "index", "search", "serve", "explore", "export",
-    "methods", "encoders",
+    "demo", "views", "schema", "pretrain", "evaluate", "compare", "embed", "index", "search", "serve", "explore",
+    "export", "methods", "encoders",
     "calibrate", "match", "dedupe", "outliers", "cluster", "select", "label-errors",
 )  # fmt: skip
 

@@ -9,7 +9,9 @@ from cyclopts import Parameter
 
 __all__ = ["evaluate"]
 
-ProtocolName = Literal["knn", "linear", "fewshot", "retrieval", "verification", "geometry", "sts", "pairs", "zero-shot"]
+ProtocolName = Literal[
+    "knn", "linear", "fewshot", "retrieval", "verification", "geometry", "auc", "sts", "pairs", "zero-shot"
+]
 
 
 def evaluate(

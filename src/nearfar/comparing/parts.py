@@ -72,8 +72,11 @@ def as_array(data: Any) -> ArraySource:
     """Read images that are in memory into one array.
 
     Raises:
-        DataError: when they differ in size, or have no labels.
+        DataError: when they are no images, differ in size, or have no labels.
     """
+    found = choose("auto", data)
+    must, fix = "images", "save them as a file and give its path: every run has a process of its own"
+    require(found.name == "image", "compare", "data in memory", must, found.items, fix, error=DataError)
     source = open_images(data)
     fix = "save them as files, one folder per class, and give the folder"
     require(source.labels is not None, "compare", "images in memory", "labelled", "no labels", fix, error=DataError)

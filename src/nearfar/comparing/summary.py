@@ -122,7 +122,8 @@ def standings(
     """
     rows = []
     for key, name in BASELINES.items():
-        row = Standing(name, "", baseline=True)
+        called = _read(folder, key, 0)["report"]["subject"] if key == PIXELS else name  # pixels, columns, words
+        row = Standing(called, "", baseline=True)
         for seed in range(seeds):
             content = _read(folder, key, seed)
             _add(row, content, columns, seed)

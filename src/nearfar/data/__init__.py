@@ -10,6 +10,7 @@ from nearfar.data.decode import DecodedSource, decode_all
 from nearfar.data.glance import ArrayFact, Glance, glance
 from nearfar.data.grouped import Apart, ClassBalanced, Hierarchical, Together
 from nearfar.data.images import FileSource, open_images, open_splits
+from nearfar.data.labels import encode_labels
 from nearfar.data.loader import Loader, MakeViews
 from nearfar.data.order import Balanced, Nearby, Order, Sequential, Shuffled
 from nearfar.data.picture import Kind, read_picture
@@ -17,7 +18,19 @@ from nearfar.data.relations import RelatedSource, Relation, Relations, read_rela
 from nearfar.data.sampling import SAMPLERS, Rows, build_order
 from nearfar.data.shards import PackedSource, open_shards
 from nearfar.data.skipped import MOST_BROKEN, Skipped, check_skipped, write_skipped
-from nearfar.data.source import BulkSource, ItemError, Joined, Source, Subset, TargetSource, groups_of, relabel, take
+from nearfar.data.source import (
+    BulkSource,
+    ItemError,
+    Joined,
+    Source,
+    Subset,
+    TargetSource,
+    check_source,
+    digest,
+    groups_of,
+    relabel,
+    take,
+)
 from nearfar.data.splits import hold_out, hold_out_rows
 from nearfar.data.torch_dataset import DatasetSource
 
@@ -58,8 +71,11 @@ __all__ = [
     "Views",
     "build_order",
     "check_skipped",
+    "check_source",
     "concat",
     "decode_all",
+    "digest",
+    "encode_labels",
     "glance",
     "groups_of",
     "hold_out",

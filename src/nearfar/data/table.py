@@ -35,6 +35,8 @@ LABELS = ("label", "target", "class", "diagnosis", "outcome", "y")
 GROUPS = ("group", "patient", "patient_id", "subject", "subject_id")
 """Columns that hold the group when none is named; the first one found."""
 
+_ROWS = ("label", "group", "split", "id")
+
 MOST_CATEGORIES = 100
 """A text column of more different texts is no category: names, free text."""
 
@@ -153,7 +155,10 @@ def open_table(
         who=who,
     )
     if not quiet:
-        for fact in facts:
+        chosen = [
+            f"column {name!r} is the {role}" for name, role in found.items() if role in _ROWS and name not in given
+        ]
+        for fact in [*chosen, *facts]:
             say(f"{who}: {fact}")
     return _parts(source, _texts(columns, found, "split", who), who)
 
@@ -196,7 +201,7 @@ def infer_roles(columns: Columns, given: Mapping[str, str] | None = None) -> tup
     """
     roles: dict[str, str] = {}
     facts: list[str] = []
-    taken = {role for role in (given or {}).values() if role in ("label", "group", "split", "id")}
+    taken = {role for role in (given or {}).values() if role in _ROWS}
     for role, names in (("label", LABELS), ("group", GROUPS), ("split", ("split",)), ("id", ("id",))):
         lower = {name.lower(): name for name in reversed(columns)}
         found = next((lower[name] for name in names if name in lower), None)
@@ -205,7 +210,6 @@ def infer_roles(columns: Columns, given: Mapping[str, str] | None = None) -> tup
         if role == "id" and len({str(value) for value in columns[found]}) < len(columns[found]):
             continue
         roles[found] = role
-        facts.append(f"column {found!r} is the {role}")
     for name, values in columns.items():
         known = (given or {}).get(name) or roles.get(name)
         roles[name], fact = (known, "") if known is not None else _infer(name, values)

@@ -90,6 +90,10 @@ def _csv(path: Path, delimiter: str) -> Columns:
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         fix = "save it as UTF-8, one row a line, with as many fields as the header"
         raise DataError(f"{path}: cannot be read as CSV ({_first(error)}); {fix}") from None
+    for name, kind in zip(table.schema.names, table.schema.types, strict=True):
+        fix = "save it as UTF-8"
+        require(kind != pyarrow.binary(), str(path), f"column {name!r}", "text", "bytes that are no UTF-8", fix,
+                error=DataError)  # fmt: skip
     return _arrow(str(path), table)
 
 

@@ -40,6 +40,7 @@ ENCODERS: Registry[Callable[..., Encoder]] = Registry(
         "table-transformer": "nearfar.encoders.table:TableTransformer",
         "simclr_resnet": "nearfar.encoders.simclr_resnet:SimCLRResNet",
         **{name: f"nearfar.encoders.simclr_resnet:{name}" for name in SIMCLR_RESNETS},
+        "series-conv": "nearfar.encoders.series:SeriesConv",
     },
 )
 """Encoders of our own and of other packages; every timm model can be named as well."""

@@ -16,6 +16,14 @@ from nearfar.evaluation.calibration import (
     reliability,
     softmax,
 )
+from nearfar.evaluation.classification import (
+    CLASSIFIERS,
+    Auc,
+    Classified,
+    balanced_accuracy,
+    classify,
+    macro_auc,
+)
 from nearfar.evaluation.cutpoints import Answers, CutPoint, Rates, Target, calibrate, rates_at
 from nearfar.evaluation.fewshot import FewShot, draw_labels
 from nearfar.evaluation.geometry import (
@@ -33,14 +41,18 @@ from nearfar.evaluation.propagation import label_propagation
 from nearfar.evaluation.protocol import Labelled, Protocol, Score, encode_labels
 from nearfar.evaluation.ranking_scores import ranking_scores, tar_at_far
 from nearfar.evaluation.record import PROTOCOLS, Report, Result, comparison, evaluate
+from nearfar.evaluation.repeated import Repeated, interval
 from nearfar.evaluation.retrieval import Retrieval, retrieval_values
 from nearfar.evaluation.verification import Verification, equal_error_rate, roc_auc, roc_points
 
 __all__ = [
+    "CLASSIFIERS",
     "KNN",
     "PROTOCOLS",
     "Answers",
+    "Auc",
     "Calibration",
+    "Classified",
     "CutPoint",
     "FewShot",
     "Geometry",
@@ -49,6 +61,7 @@ __all__ = [
     "Protocol",
     "Rates",
     "Reliability",
+    "Repeated",
     "Report",
     "Result",
     "Retrieval",
@@ -56,9 +69,11 @@ __all__ = [
     "Target",
     "Verification",
     "alignment",
+    "balanced_accuracy",
     "bootstrap_mean",
     "calibrate",
     "class_alignment",
+    "classify",
     "comparison",
     "confidence_curve",
     "draw_labels",
@@ -70,8 +85,10 @@ __all__ = [
     "feature_std",
     "fit_linear",
     "fit_temperature",
+    "interval",
     "knn_predict",
     "label_propagation",
+    "macro_auc",
     "ranking_scores",
     "rates_at",
     "reliability",

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nearfar.errors import InputError, nearest, require
+from nearfar.evaluation.classification import Auc
 from nearfar.evaluation.fewshot import FewShot
 from nearfar.evaluation.geometry import Geometry
 from nearfar.evaluation.knn import KNN
@@ -22,9 +23,12 @@ from nearfar.evaluation.verification import Verification
 __all__ = ["PROTOCOLS", "Report", "Result", "comparison", "evaluate"]
 
 PROTOCOLS: dict[str, type[Protocol]] = {
-    protocol.name: protocol for protocol in (KNN, Linear, FewShot, Retrieval, Verification, Geometry)
+    protocol.name: protocol for protocol in (KNN, Linear, FewShot, Retrieval, Verification, Geometry, Auc)
 }
 """The protocols by name, as the command line knows them."""
+
+USUAL = tuple(name for name in PROTOCOLS if name != Auc.name)
+"""Those that are taken when none is named."""
 
 FORMAT = 1
 
@@ -147,14 +151,14 @@ def format_score(score: Score) -> str:
 
 
 def evaluate(
-    train: Labelled, test: Labelled, protocols: Iterable[Protocol | str] = tuple(PROTOCOLS), *, subject: str = "encoder"
+    train: Labelled, test: Labelled, protocols: Iterable[Protocol | str] = USUAL, *, subject: str = "encoder"
 ) -> Report:
     """Score the test rows by every protocol asked for.
 
     Args:
         train: rows that may be learnt from: neighbours, the probe's training rows, the pool of few labels.
         test: rows that are scored, and on which nothing is ever chosen.
-        protocols: protocols, or names of ``PROTOCOLS`` for their defaults; all six if not given.
+        protocols: protocols, or names of ``PROTOCOLS`` for their defaults; all but ``auc`` if not given.
         subject: whose embeddings these are, for the record.
 
     Returns:

@@ -25,6 +25,7 @@ from nearfar.losses.distillation import distill_kl, distill_mse, margin_mse
 from nearfar.losses.feature_contrast import feature_contrast
 from nearfar.losses.gist import gist
 from nearfar.losses.grad_cache import cached_forward
+from nearfar.losses.hierarchical import hierarchical_contrast
 from nearfar.losses.info_nce import info_nce
 from nearfar.losses.koleo import koleo
 from nearfar.losses.lifted_structure import generalized_lifted_structure, lifted_structure
@@ -98,6 +99,7 @@ __all__ = [
     "generalized_lifted_structure",
     "gist",
     "hard_pairs",
+    "hierarchical_contrast",
     "histogram",
     "info_nce",
     "intra_pair_variance",

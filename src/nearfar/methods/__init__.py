@@ -52,6 +52,7 @@ METHODS: Registry[type[Method]] = Registry(
         "emp-ssl": "nearfar.methods.emp_ssl:EMPSSL",
         "lejepa": "nearfar.methods.lejepa:LeJEPA",
         "distill": "nearfar.methods.distill:Distill",
+        "ts2vec": "nearfar.methods.ts2vec:TS2Vec",
         "supcon": "nearfar.methods.supcon:SupCon",
         "siamese": "nearfar.methods.siamese:Siamese",
         "triplet": "nearfar.methods.triplet:Triplet",

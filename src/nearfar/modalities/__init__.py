@@ -25,6 +25,7 @@ MODALITIES: Registry[Modality] = Registry(
         "audio": "nearfar.modalities.audio:AUDIO",
         "image-text": "nearfar.modalities.image_text:IMAGE_TEXT",
         "text": "nearfar.modalities.text:TEXT",
+        "series": "nearfar.modalities.series:SERIES",
         "table": "nearfar.modalities.table:TABLE",
         "image": "nearfar.modalities.image:IMAGE",
     },

@@ -61,9 +61,9 @@ def evaluate(
         test_embeddings: another one to score; without it a fifth of ``embeddings`` is held out.
         baseline: score the ``raw`` items (``pixels`` is another name for it) or a ``random`` (untrained) encoder
             instead, with the encoder's view of the items.
-        protocol: names of protocols: knn, linear, fewshot, retrieval, verification, geometry; of pairs (texts, images
-            with captions) sts and pairs, and zero-shot, which learn from nothing and are scored on the ``test`` split,
-            or on everything where there is none.
+        protocol: names of protocols: knn, linear, fewshot, retrieval, verification, geometry, auc; of pairs (texts,
+            images with captions) sts and pairs, and zero-shot, which learn from nothing and are scored on the ``test``
+            split, or on everything where there is none.
         options: settings of the protocols, such as ``{"k": 20}``; each goes to the protocols that have it.
         train_split: the split to learn from.
         test_split: the split to score.

@@ -26,6 +26,7 @@ RECIPES: Registry[Callable[[], PretrainConfig]] = Registry(
         "simcse/pairs": "nearfar.recipes.text:simcse_pairs",
         "clip/small": "nearfar.recipes.text:clip_small",
         "simclr/digits": "nearfar.recipes.digits:simclr",
+        "simclr/table": "nearfar.recipes.tables:scarf",
         "simclr-v2/imagenet": "nearfar.recipes.with_negatives:simclr_v2_imagenet",
         "simclr-v2/cifar": "nearfar.recipes.with_negatives_cifar:simclr_v2_cifar",
         "simclr-v2/small": "nearfar.recipes.with_negatives_small:simclr_v2_small",

@@ -182,7 +182,7 @@ class Watch(Callback):
 
 
 class Bar(Callback):
-    """A progress bar over all steps with loss, images/s and time left; one line an epoch where there is no terminal.
+    """A progress bar over all steps with loss, items/s and time left; one line an epoch where there is no terminal.
 
     Both show the share of the epoch's time that the step waited for data. Once more than a twentieth of the time went
     that way, and a second in all, one sentence says what would change it; it comes again when it was better meanwhile.
@@ -262,7 +262,7 @@ class Bar(Callback):
         rate = self._images / max(1e-9, time.monotonic() - self._started)
         epoch = f"epoch {trainer.current_epoch + 1}/{self.epochs}"
         waits = f"waits {self.loader.waited_share:.0%}"
-        words = (epoch, f"loss {float(pl_module.last.loss):.3f}", f"{rate:,.0f} images/s", waits)
+        words = (epoch, f"loss {float(pl_module.last.loss):.3f}", f"{rate:,.0f} items/s", waits)
         return "  ".join(filter(None, (*words, "" if self.shown is None else self.shown())))
 
     def _judge(self, epoch: int) -> None:

@@ -85,7 +85,7 @@ def _columns(n: int, width: int, view: TableView, rng: np.random.Generator) -> N
     count = int(view.corrupt * width + 1e-9)
     chosen = np.zeros((n, width), dtype=bool)
     if count:
-        order = np.argpartition(rng.random((n, width)), count - 1, axis=1)[:, :count]
+        order = np.argpartition(rng.random((n, width), dtype=np.float32), count - 1, axis=1)[:, :count]
         np.put_along_axis(chosen, order, True, axis=1)
     return chosen
 

@@ -1,19 +1,18 @@
-"""The main job from data to a report: on scikit-learn's handwritten digits, or on data that are given."""
+"""The main job on data that needs no download: scikit-learn's handwritten digits, from images to a report."""
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table as RichTable
 
 from nearfar.data import ArraySource, Source, take
+from nearfar.demonstration import Demo
 from nearfar.errors import RunError
 from nearfar.evaluation import KNN, FewShot, Labelled, Linear, Report, evaluate
 from nearfar.files import write_atomic
@@ -41,61 +40,23 @@ from nearfar.report import (
 from nearfar.searching import search_ids
 from nearfar.training.run import Run
 
-__all__ = ["Demo", "demo", "digits"]
+__all__ = ["digits", "fresh", "tell"]
 
 SHOTS = (1, 5, 10)
 TEST = 500
 QUERIES = 10
 
 
-class Demo(NamedTuple):
-    """What the demo leaves: the report's path, the table for the terminal, and the numbers by subject."""
-
-    report: Path
-    table: RichTable | None
-    numbers: dict[str, Report]
-
-
-def demo(
-    data: Any = None,
-    *,
-    modality: str = "auto",
-    out: str | Path = "nearfar-demo",
-    epochs: int | None = None,
-    limit: int | None = None,
-    input_options: Mapping[str, Any] | None = None,
-    seed: int = 0,
-) -> Demo:
-    """Pretrain, evaluate, embed, index and search, and write a report that opens in a browser.
+def tell(*, out: str | Path, epochs: int | None, seed: int) -> Demo:
+    """Tell the story; see `nearfar.demonstration.demo`.
 
     Args:
-        data: what to run it on; handwritten digits when absent.
-        modality: what the data are; see `nearfar.demonstration_data.demo_on_data`.
-        out: the folder to write: a run, ``embeddings.parquet``, ``index`` and ``report.html``. An older demo there is
-            replaced.
-        epochs: passes over the data; those of the recipe (``simclr/digits`` for digits) when absent.
-        limit: of given data, learn from that many items at most.
-        input_options: how given data are read.
+        out: the folder to write: a run, ``embeddings.parquet``, ``index`` and ``report.html``.
+        epochs: passes over the data; those of the recipe ``simclr/digits`` when absent.
         seed: of everything random.
-
-    Raises:
-        ConfigError: when a modality is named whose data must be given; the sentence says what they are.
-        RunError: when ``out`` holds something else.
     """
-    if data is None and modality in ("auto", "image"):
-        return _digits(out=out, epochs=epochs, seed=seed)
-    from nearfar.demonstration_data import MOST, demo_on_data
-
-    done = demo_on_data(
-        data, modality=modality, out=out, epochs=epochs, limit=limit or MOST, input_options=input_options, seed=seed
-    )
-    return Demo(*done)
-
-
-def _digits(*, out: str | Path, epochs: int | None, seed: int) -> Demo:
-    """Run it on handwritten digits."""
     began = time.monotonic()
-    folder = _fresh(Path(out))
+    folder = fresh(Path(out))
     images, train, test = digits()
     recipe = simclr()
     config = dataclasses.replace(recipe, seed=seed, epochs=epochs or recipe.epochs)
@@ -118,7 +79,12 @@ def _digits(*, out: str | Path, epochs: int | None, seed: int) -> Demo:
     return Demo(path, to_rich(_terminal_table(table)), numbers)
 
 
-def _fresh(folder: Path) -> Path:
+def fresh(folder: Path) -> Path:
+    """Return the folder of a demo, empty.
+
+    Raises:
+        RunError: when it holds something that is no older demo.
+    """
     marker = folder / "run" / "config.yaml"
     if folder.exists() and any(folder.iterdir()):
         if not marker.is_file():

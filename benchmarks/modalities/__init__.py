@@ -1,0 +1,1 @@
+"""Every modality against its baselines: ``python -m benchmarks.modalities NAME FOLDER``, one module per modality."""
