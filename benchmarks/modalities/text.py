@@ -81,7 +81,7 @@ def sts_rows(texts: Texts, seeds: Sequence[int], quick: bool) -> tuple[list[list
     kept: dict[str, list[Subject]] = {}
     short: dict[str, Any] = {"epochs": 1} if quick else {}
     jobs = {
-        "SimCSE, the sentence twice (dropout)": (simcse_small(), sentences, {"views": "dropout"}),
+        "SimCSE, the sentence twice (dropout)": (simcse_small(), sentences, {"views": "dropout", "view_options": {}}),
         "SimCSE, words left out": (simcse_small(), sentences, {}),
         "SimCSE, pairs of captions": (simcse_pairs(), captions, {}),
     }
@@ -135,7 +135,7 @@ def banking_rows(
 ) -> tuple[list[list[Any]], list[str]]:
     train, test = banking(data)
     questions = [train.read(row)[0] for row in range(len(train))]
-    config = dataclasses.replace(simcse_small(), **({"epochs": 1} if quick else {"epochs": 3}))
+    config = dataclasses.replace(simcse_small(), **({"epochs": 1} if quick else {}))
     own = [trained(config, questions, seed)[0] for seed in seeds]
     ways: dict[str, list[Callable[[Sequence[str]], np.ndarray]]] = {
         "TF-IDF": [tfidf(questions)] * len(seeds),
@@ -203,7 +203,8 @@ def report(
         title="Texts: similarity of sentences, and intents from few labels",
         tables=tables,
         notes=[
-            f"mean ± sd over seeds {arguments.seeds} (of weights, order and labels); the last epoch",
+            f"seeds {arguments.seeds} (of weights, order and labels), ± sd where there are several; the last "
+            "epoch; times on a machine that did other work as well",
             f"training: {SENTENCES:,} sentences of multi30k and wikisplit, or the five captions of each of {PAIRS:,} "
             f"pictures; {texts.dropped} rows with a sentence of STS-B's test set were left out before",
             "STS-B is largely captions, and so is multi30k: that its captions help says little about other texts",
