@@ -120,9 +120,9 @@ def side_by_side(texts: Texts, *, quick: bool = False) -> None:
             f"sentence-transformers {sentence_transformers.__version__}; the same initial weights' distribution, the "
             f"same tokenizer, {PAIRS:,} pairs of captions, batch {BATCH}, one epoch, AdamW with lr 1e-3, cosine, "
             "symmetric in-batch softmax with temperature 0.05, gradient clipped at 1",
-            f"mean ± sd over seeds {list(seeds)}; seconds that the processor worked, since the machine did other work as "
-            "well; they include opening data and writing the run, not imports; ours include training the tokenizer, theirs "
-            "do not",
+            f"mean ± sd over seeds {list(seeds)}; seconds that the processor worked, since the machine did other work "
+            "as well; they include opening data and writing the run, not imports; ours include training the tokenizer, "
+            "theirs do not",
         ],
         command="uv run --with accelerate python -m benchmarks.modalities.text DATA --part side",
     )
