@@ -107,6 +107,7 @@ def test_the_import_contracts_cover_every_package() -> None:
         "nearfar.recipes",
         "nearfar.pipeline",
         "nearfar.serving",
+        "nearfar.sklearn",
         "nearfar.training",
     }
     assert set(lightning["source_modules"]) == top - may
