@@ -209,3 +209,33 @@ def test_ids_may_be_whole_numbers(tmp_path):
         assert found["hits"][0]["id"] in (5, 7)
         assert http.post("/v1/items/remove", json={"ids": [7]}).json()["count"] == 2
         assert http.post("/v1/items/remove", json={"ids": ["5"]}).status_code == 404
+
+
+def test_matching_answers_with_a_label_or_unknown(path):
+    from nearfar.evaluation.calibrated import Calibration
+    from nearfar.evaluation.cutpoints import CutPoint
+
+    x = vectors(20)
+    body = {"vectors": [x[4].tolist(), (-x[4]).tolist()]}
+    with client(path) as http:
+        refused = http.post("/v1/match/vector", json=body)
+        assert refused.status_code == 409
+        assert "calibrate it" in refused.json()["error"]
+        near, far = http.post("/v1/match/vector", json={**body, "within": 0.1}).json()["matches"]
+    assert (near["label"], near["known"], near["id"], near["confidence"]) == ("even", True, "item 4", None)
+    assert (far["label"], far["known"], far["votes"]) == (None, False, 0)
+    point = CutPoint(
+        **dict.fromkeys(CutPoint._fields, 0.0) | {"target": "precision=0.99", "cut": 0.1, "rates": {}, "checked": {}}
+    )
+    index = open_index(path)
+    index.calibration = Calibration(
+        "cosine", "0123", "matches", (point,), (0.0, 1.0), (0.9, 0.1), "made up"
+    ).to_mapping()
+    index.save()
+    with client(path) as http:
+        reply = http.post("/v1/match/vector", json=body).json()
+        assert reply["cut"] == 0.1
+        assert reply["matches"][0]["confidence"] == pytest.approx(0.9, abs=1e-5)
+        assert http.post("/v1/match/vector", json={**body, "target": "recall=0.5"}).status_code == 422
+        image = http.post("/v1/match/image?vote=majority&k=3", content=picture()).json()["matches"][0]
+        assert image["query"] == "image"

@@ -24,6 +24,7 @@ def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("served")
     write_folder(root / "data", 16)
     encoder, spec = build("small", in_channels=1, image_size=8, options={"width": 4})
+    (root / "run").mkdir()
     save_encoder(root / "run", encoder.eval(), spec)
     nearfar.embed(root / "run", root / "data", out=root / "emb.parquet", threads=1)
     nearfar.index(root / "emb.parquet", out=root / "index")

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 
 from nearfar.indexing import open_index
@@ -43,7 +43,7 @@ def check_all(address, examples):
                 continue
             try_one = settings(
                 max_examples=examples, deadline=None, derandomize=True, database=None,
-                suppress_health_check=list(HealthCheck),
+                suppress_health_check=list(HealthCheck), phases=[Phase.generate],
             )(given(case=operation.as_strategy(generation_mode=mode))(_one(operation.label, seen)))  # fmt: skip
             try_one()
     assert len(seen) >= 9

@@ -17,7 +17,7 @@ from nearfar.serving.docs_page import PUBLIC, docs_routes
 from nearfar.serving.guard import Guard
 from nearfar.serving.metrics import Watched
 from nearfar.serving.refusal import status_of
-from nearfar.serving.routes import item_routes, search_routes, status_routes
+from nearfar.serving.routes import item_routes, match_routes, search_routes, status_routes
 from nearfar.serving.service import Service
 
 __all__ = ["create_app"]
@@ -57,7 +57,12 @@ def create_app(
     app = FastAPI(
         title="nearfar", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=lifespan
     )
-    for router in (status_routes(service), search_routes(service), item_routes(service, writable=writable)):
+    for router in (
+        status_routes(service),
+        search_routes(service),
+        match_routes(service),
+        item_routes(service, writable=writable),
+    ):
         app.include_router(router)
     for router in (docs_routes(), *more):
         app.include_router(router, include_in_schema=False)

@@ -17,7 +17,8 @@ from nearfar.serving.settings import Limits
 
 __all__ = ["Server"]
 
-HEADER_BYTES = 64 * 1024
+HEADER_BYTES = 256 * 1024
+"""Room for an id of 10,000 characters in a URL, where each may take twelve."""
 KEEP_ALIVE_SECONDS = 75
 
 

@@ -193,7 +193,7 @@ class Store:
 def _hold(path: Path) -> Any:
     from filelock import FileLock, Timeout
 
-    lock = FileLock(path / LOCK)
+    lock = FileLock(path / LOCK, thread_local=False)  # closed by the thread that serves
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -18,7 +18,7 @@ from nearfar.serving.service import Service
 
 __all__ = ["item_routes"]
 
-ItemId = Annotated[str, Query(max_length=100_000, description="The id of the item.")]
+ItemId = Annotated[str, Query(max_length=10_000, description="The id of the item.")]
 ItemLabel = Annotated[str | None, Query(max_length=10_000, description="Its label, as text.")]
 
 
