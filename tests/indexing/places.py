@@ -31,7 +31,7 @@ def new(dim, *, backend, **options):
 @functools.cache
 def postgres():
     """Start a real PostgreSQL with pgvector on a socket, once for all tests, and return how to reach it."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())  # where it keeps its lock; it warns without
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="nearfar-"))  # of its lock; it warns without
     import pgserver
 
     folder = tempfile.mkdtemp(prefix="nearfar-postgres-")

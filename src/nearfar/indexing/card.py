@@ -127,7 +127,7 @@ class LastingCard(Index):
 
         assert self.path is not None
         try:
-            with filelock.FileLock(self.path / LOCK, timeout=PATIENCE_S):
+            with filelock.FileLock(self.path / LOCK, timeout=PATIENCE_S, poll_interval=0.005):
                 yield
         except filelock.Timeout:
             raise RunError(f"{self.path}: another process has been writing for {PATIENCE_S} s; wait for it") from None

@@ -7,6 +7,7 @@ like distances: smaller is nearer. Dead or hidden slots are left out by a bitmap
 from __future__ import annotations
 
 import abc
+import math
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class Engine(abc.ABC):
         self.index.add(points)
 
     def search(
-        self, points: Floats, k: int, shown: Mask | None = None, *, filtered: bool = False
+        self, points: Floats, k: int, shown: Mask | None = None, *, filtered: bool = False, widen: float = 1.0
     ) -> tuple[Floats, Slots]:
         """Return (Q, k) values, ascending, and slots, -1 where there are no more.
 
@@ -49,8 +50,9 @@ class Engine(abc.ABC):
             k: how many.
             shown: (S,) which slots count; all if not given.
             filtered: whether those not shown are hidden by a filter, which may leave few, or none nearby.
+            widen: look this much more widely than the plan says, for more neighbours than it was tuned with.
         """
-        values, slots = self._search(points, k, shown, filtered)
+        values, slots = self._search(points, k, shown, filtered, widen)
         if self.inner:
             values = -values
         return values, slots
@@ -60,7 +62,9 @@ class Engine(abc.ABC):
         """Return the same structure without points, trained as it was."""
 
     @abc.abstractmethod
-    def _search(self, points: Floats, k: int, shown: Mask | None, filtered: bool) -> tuple[Floats, Slots]: ...
+    def _search(
+        self, points: Floats, k: int, shown: Mask | None, filtered: bool, widen: float
+    ) -> tuple[Floats, Slots]: ...
 
 
 def _selector(shown: Mask | None) -> tuple[Any, Any]:
@@ -79,8 +83,8 @@ class Flat(Engine):
         """Return the same structure without points."""
         return build(self.plan, self.index.d, inner=self.inner)
 
-    def _search(self, points: Floats, k: int, shown: Mask | None, filtered: bool) -> tuple[Floats, Slots]:
-        del shown, filtered
+    def _search(self, points: Floats, k: int, shown: Mask | None, filtered: bool, widen: float) -> tuple[Floats, Slots]:
+        del shown, filtered, widen
         found: tuple[Floats, Slots] = self.index.search(points, k)
         return found
 
@@ -96,14 +100,14 @@ class Graph(Engine):
         """Return the same structure without points."""
         return build(self.plan, self.index.d, inner=self.inner)
 
-    def _search(self, points: Floats, k: int, shown: Mask | None, filtered: bool) -> tuple[Floats, Slots]:
+    def _search(self, points: Floats, k: int, shown: Mask | None, filtered: bool, widen: float) -> tuple[Floats, Slots]:
         import faiss
 
         del filtered
         selector, bits = _selector(shown)
         wanted = 1.0 if shown is None else len(shown) / max(1, int(shown.sum()))
         params = faiss.SearchParametersHNSW()
-        params.efSearch = int(max(self.plan.breadth, k) * min(wanted, 50))
+        params.efSearch = int(max(self.plan.breadth * widen, k) * min(wanted, 50))
         if selector is not None:
             params.sel = selector
         found: tuple[Floats, Slots] = self.index.search(points, k, params=params)
@@ -158,7 +162,7 @@ class Cells(Engine):
         index.reset()
         return Cells(index, self.plan, inner=self.inner)
 
-    def _search(self, points: Floats, k: int, shown: Mask | None, filtered: bool) -> tuple[Floats, Slots]:
+    def _search(self, points: Floats, k: int, shown: Mask | None, filtered: bool, widen: float) -> tuple[Floats, Slots]:
         import faiss
 
         binary = self.plan.codes == "binary"
@@ -169,11 +173,11 @@ class Cells(Engine):
         if selector is not None:
             params.sel = selector
         if shown is None or not filtered:
-            params.nprobe = self.plan.nprobe
+            params.nprobe = min(self.plan.nlist, math.ceil(self.plan.nprobe * widen))
             found: tuple[Floats, Slots] = self.index.search(points, k, params=params)
             del bits
             return found
-        cells, nearness = self._cells_holding(points, shown)
+        cells, nearness = self._cells_holding(points, shown, self.plan.nprobe * widen)
         params.nprobe = cells.shape[1]
         values, slots = np.empty((len(points), k), np.float32), np.empty((len(points), k), np.int64)
         arrays = (faiss.swig_ptr(one) for one in (cells, nearness, values, slots))
@@ -181,12 +185,12 @@ class Cells(Engine):
         del bits
         return values, slots
 
-    def _cells_holding(self, points: Floats, shown: Mask) -> tuple[Slots, Floats]:
+    def _cells_holding(self, points: Floats, shown: Mask, probes: float) -> tuple[Slots, Floats]:
         """Return (Q, P) the cells to look into, -1 for none, and the coarse values FAISS expects beside them."""
-        wanted = self.plan.nprobe * self._sizes.sum() / np.count_nonzero(self._sizes)
+        wanted = probes * self._sizes.sum() / np.count_nonzero(self._sizes)
         held = np.bincount(self._cell[shown], minlength=self.plan.nlist)
         share = held.sum() / len(shown)
-        breadth = min(self.plan.nlist, 64 + int(2 * self.plan.nprobe / max(share, 1e-9)))
+        breadth = min(self.plan.nlist, 64 + int(2 * probes / max(share, 1e-9)))
         while True:
             nearness, cells = self.index.quantizer.search(points, breadth)
             inside = held[cells]
@@ -201,7 +205,9 @@ class Cells(Engine):
         return np.ascontiguousarray(cells), np.ascontiguousarray(np.take_along_axis(nearness, order, 1))
 
 
-def build(plan: Plan, dim: int, *, inner: bool, sample: Floats | None = None, seed: int = 0) -> Engine:
+def build(
+    plan: Plan, dim: int, *, inner: bool, sample: Floats | None = None, spherical: bool = False, seed: int = 0
+) -> Engine:
     """Make an empty engine; cells are found by k-means on ``sample`` (N, D), at most 64 rows for each, in 10 rounds."""
     import faiss
 
@@ -220,6 +226,7 @@ def build(plan: Plan, dim: int, *, inner: bool, sample: Floats | None = None, se
     index = {"float": _ivf_flat, "int8": _ivf_int8, "pq": _ivf_pq, "binary": _ivf_binary}[plan.codes](
         faiss, quantizer, dim, plan.nlist, metric
     )
+    index.cp.spherical = spherical  # centres of unit vectors have norm 1 as well
     index.cp.niter, index.cp.seed, index.cp.max_points_per_centroid = 10, seed, 64
     index.train(np.ascontiguousarray(chosen))
     return Cells(index, plan, inner=inner)

@@ -21,6 +21,7 @@ from nearfar.indexing.plans import FLAT_NUMBERS, Codes, Kind, Plan, choose
 from nearfar.indexing.records import Floats, Neighbours, Records
 from nearfar.indexing.scan import SLACK, scan_some, scan_table, settle, unsettled
 from nearfar.indexing.table import Table
+from nearfar.indexing.tuning import K as TUNED_K
 from nearfar.indexing.tuning import tune
 
 __all__ = ["FaissIndex"]
@@ -38,7 +39,8 @@ class FaissIndex(InMemory):
     items are added to and removed from that structure. Whatever FAISS proposes is measured again, so distances are
     those of every other back end; a flat structure is exact: where a near tie could be missing, a scan answers.
 
-    Filters: few passing items are compared one by one, exactly; of many, the structure is asked more widely.
+    Filters: few passing items are compared one by one, exactly, and with HNSW all; of many, cells are taken until
+    they hold enough that pass.
 
     Memory: the vectors, and the structure: the vectors again for flat and HNSW (and its links), a quarter for int8, a
     sixteenth for pq, a thirtieth for binary.
@@ -77,7 +79,8 @@ class FaissIndex(InMemory):
         table = self._table
         plan = choose(len(table), self.dim, self.kind, self.codes)
         points = self._pointed(table.vectors)
-        engine = build(plan, self.dim, inner=self._inner, sample=points)
+        unit = self.metric == "cosine"
+        engine = build(plan, self.dim, inner=self._inner, sample=points, spherical=unit)
         for start in range(0, len(points), BATCH):
             engine.add(points[start : start + BATCH])
         if not isinstance(engine, Flat):
@@ -106,9 +109,9 @@ class FaissIndex(InMemory):
         if isinstance(self._engine, Flat):
             return table.neighbours(*self._flat(queries, pointed, k))
         wanted = min(table.size, k * self.plan.factor)
-        _, candidates = self._engine.search(
-            pointed, wanted, table.alive if shown is None and table.dead else shown, filtered=shown is not None
-        )
+        living = table.alive if shown is None and table.dead else shown
+        widen = max(1.0, (k / TUNED_K) ** 0.5)
+        _, candidates = self._engine.search(pointed, wanted, living, filtered=shown is not None, widen=widen)
         distances, slots = settle(self.metric, queries, table.vectors, candidates, k)
         short = np.flatnonzero(np.isinf(distances[:, -1]))
         if len(short):  # the structure found fewer than k, though there are k
@@ -116,8 +119,8 @@ class FaissIndex(InMemory):
         return table.neighbours(distances, slots)
 
     def _few(self, shown: NDArray[np.bool_]) -> bool:
-        count = int(shown.sum())
-        return count * self.dim <= FLAT_NUMBERS or (isinstance(self._engine, Graph) and 10 * count < len(shown))
+        """Say whether to compare all that pass: few, or of a graph, whose walk would miss those of far clusters."""
+        return int(shown.sum()) * self.dim <= FLAT_NUMBERS or isinstance(self._engine, Graph)
 
     def _flat(self, queries: Floats, pointed: Floats, k: int) -> tuple[Floats, NDArray[np.int64]]:
         table = self._table

@@ -207,6 +207,8 @@ def read_index(path: Path) -> Saved:
         RunError: when it holds no index, a damaged one, or one of a later version.
     """
     card = read_card(path)
+    if "server" in card and "files" not in card:
+        raise RunError(f"{path}: was made by the {card.get('backend')} back end; open it without naming another")
     try:
         metric, dim, count, fingerprint = (card[key] for key in ("metric", "dim", "count", "fingerprint"))
         vectors_file = _checked(path, card["files"]["vectors"])

@@ -208,7 +208,9 @@ class LanceIndex(LastingCard, Index):
         if self._loaded is None:
             with self._storage("cannot be read"):
                 return int(self._table.count_rows())
-        return self._memory.count
+        with self._lock:
+            self._refresh()
+            return self._memory.count
 
     @property
     def ids(self) -> Sequence[Id]:

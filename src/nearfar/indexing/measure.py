@@ -7,10 +7,13 @@ whatever stands beside it and however many threads there are. Only numba and num
 from __future__ import annotations
 
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import NDArray
 
 __all__ = ["measure"]
@@ -57,12 +60,6 @@ def _square(a: Any, b: Any, n: int) -> float:
     return (s0 + s1) + (s2 + s3)
 
 
-@njit(cache=True, nogil=True, parallel=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _many(kind: int, queries: Any, vectors: Any, rows: Any, out: Any) -> None:
-    for q in prange(rows.shape[0]):
-        _one(kind, queries[q], vectors, rows[q], out[q])
-
-
 @njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _one(kind: int, query: Any, vectors: Any, rows: Any, out: Any) -> None:
     n = query.shape[0]
@@ -84,9 +81,15 @@ def _one(kind: int, query: Any, vectors: Any, rows: Any, out: Any) -> None:
             out[c] = 0.0 - _dot(x, query, n)
 
 
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _many(kind: int, queries: Any, vectors: Any, rows: Any, out: Any) -> None:
+    for q in range(rows.shape[0]):
+        _one(kind, queries[q], vectors, rows[q], out[q])
+
+
 KINDS = {"cosine": 0, "euclidean": 1, "sqeuclidean": 2, "dot": 3}
 FEW = 4096
-"""Pairs below which starting threads costs more than it saves."""
+"""Pairs below which handing them to threads costs more than it saves."""
 
 
 def measure(
@@ -94,9 +97,23 @@ def measure(
 ) -> NDArray[np.float32]:
     """Return (Q, K) float32 distances of each query to its own K rows of ``vectors_ND``; -1 is at infinity."""
     out = np.empty(rows_QK.shape, np.float32)
-    if rows_QK.size >= FEW:
-        _many(KINDS[metric], queries_QD, vectors_ND, rows_QK, out)
-    else:
-        for q in range(len(out)):
-            _one(KINDS[metric], queries_QD[q], vectors_ND, rows_QK[q], out[q])
+    kind, threads = KINDS[metric], len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    if rows_QK.size < FEW or threads == 1 or len(out) < 2:
+        _many(kind, queries_QD, vectors_ND, rows_QK, out)
+        return out
+    step = -(-len(out) // threads)
+    parts = [slice(start, start + step) for start in range(0, len(out), step)]
+    work = [_pool().submit(_many, kind, queries_QD[p], vectors_ND, rows_QK[p], out[p]) for p in parts]
+    for one in work:
+        one.result()
     return out
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Plain threads: the loops let go of the interpreter's lock, and unlike numba's own threads they survive a fork."""
+    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="nearfar-measure")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)

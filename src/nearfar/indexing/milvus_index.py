@@ -29,8 +29,9 @@ from nearfar.errors import ConfigError, InputError, RunError, extra, require, se
 from nearfar.indexing.base import Index
 from nearfar.indexing.filters import Filter
 from nearfar.indexing.records import Floats, Id, Neighbours, Records
-from nearfar.indexing.scan import SLACK
+from nearfar.indexing.scan import SLACK, scan_table
 from nearfar.indexing.served import Candidates, Served, decoded_label, encoded_label, item_of, key_of, loads
+from nearfar.indexing.table import Table
 from nearfar.indexing.terms import fold, terms_of
 
 __all__ = ["MilvusIndex"]
@@ -41,7 +42,10 @@ FLAT_ROWS = 10_000
 """Up to so many rows ``optimise`` makes no cells."""
 
 PAGE = 4096
-"""Rows asked for at once; Milvus refuses more than 16,384."""
+"""Rows asked for at once."""
+
+MOST = 16_384
+"""Rows that Milvus returns for a query."""
 
 THUMBNAIL = 49_000
 """The largest thumbnail in bytes: Milvus holds 65,535 characters of base64."""
@@ -91,9 +95,9 @@ class MilvusIndex(Served, Index):
         self._claim_card()
         self._connect()
         with self._storage():
-            self._client.create_collection(
-                name, schema=self._schema(), index_params=self._parameters("FLAT", {}), consistency_level="Strong"
-            )
+            self._client.create_collection(name, schema=self._schema(), consistency_level="Strong")
+            self._client.create_index(name, self._parameters("FLAT", {}), sync=False)
+            self._client.load_collection(name)
         self._write_card()
 
     @classmethod
@@ -219,28 +223,34 @@ class MilvusIndex(Served, Index):
             return int(self._client.query(self._name, filter=condition, output_fields=["count(*)"])[0]["count(*)"])
 
     def _search(self, queries: Floats, k: int, where: Filter | None) -> Neighbours:
-        count = self.count if where is None else self._matching(where)
-        k = min(k, count)
-        if k == 0:
-            return self._neighbours([(np.empty(0, np.float32), [], []) for _ in queries])
+        if k > MOST:
+            return self._locally(queries, k, where)
         cells = int(self._described.get("nlist", 0))
         exact = where is not None or not cells
-        probe = cells if exact else int(self._described["nprobe"])
-        limit = min(count, k + SLACK if exact else k, PAGE * 4)
-        found = self._candidates(queries, limit, probe, _condition(where))
-        again = [
-            row
-            for row, one in enumerate(found)
-            if len(one.ids) < k or (exact and self._unsure(one, queries[row], k, count))
-        ]
+        probe, limit = (cells, min(k + SLACK, MOST)) if exact else (int(self._described["nprobe"]), k)
+        condition = _condition(where)
+        found = self._candidates(queries, limit, probe, condition)
+        if exact:
+            again = [row for row, one in enumerate(found) if self._unsure(one, queries[row], k, limit)]
+        else:
+            again = [row for row, one in enumerate(found) if len(one.ids) < k]
+            again = again if again and min(len(found[row].ids) for row in again) < self.count else []
         if again:
-            everything = self._candidates(queries[again], min(count, PAGE * 4), cells, _condition(where))
+            everything = self._candidates(queries[again], MOST, cells, condition)
             for row, one in zip(again, everything, strict=True):
                 found[row] = one
         return self._neighbours([self._rank(query, one, k) for query, one in zip(queries, found, strict=True)])
 
-    def _unsure(self, one: Candidates, query: Floats, k: int, count: int) -> bool:
-        return len(one.ids) < count and bool(one.rough[-1] <= one.rough[k - 1] + 2 * self._errors(query))
+    def _locally(self, queries: Floats, k: int, where: Filter | None) -> Neighbours:
+        """Compare here, with all items brought here: for more neighbours than Milvus returns."""
+        table = Table(self.dim, self.metric)
+        for rows in self._iterate(PAGE, where, False):
+            table.append(rows)
+        return table.neighbours(*scan_table(table, queries, min(k, len(table))))
+
+    def _unsure(self, one: Candidates, query: Floats, k: int, limit: int) -> bool:
+        """Say whether an item beyond these candidates could belong to the k nearest; fewer than asked for are all."""
+        return len(one.ids) == limit > k and bool(one.rough[-1] <= one.rough[k - 1] + 2 * self._errors(query))
 
     def _candidates(self, queries: Floats, limit: int, probe: int, condition: str) -> list[Candidates]:
         fields = ["number", "id", "whole", "vector", "label", "label_whole"]

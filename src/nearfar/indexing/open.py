@@ -20,6 +20,9 @@ BACKENDS: Registry[type[Index]] = Registry(
     builtin={
         "exact": "nearfar.indexing.exact:ExactIndex",
         "faiss": "nearfar.indexing.faiss_index:FaissIndex",
+        "lance": "nearfar.indexing.lance_index:LanceIndex",
+        "milvus": "nearfar.indexing.milvus_index:MilvusIndex",
+        "pgvector": "nearfar.indexing.pgvector_index:PgvectorIndex",
     },
 )
 """Name to back end; other packages add theirs by the entry point group ``nearfar.indexing``."""

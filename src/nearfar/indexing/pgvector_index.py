@@ -116,6 +116,10 @@ class PgvectorIndex(Served, Index):
         """Close the connection."""
         self._connection.close()
 
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            self._connection.close()
+
     def destroy(self) -> None:
         """Remove the table from the server, and close; the folder stays."""
         with self._lock, self._storage():
@@ -138,6 +142,7 @@ class PgvectorIndex(Served, Index):
         fix = "set PGPASSWORD or write it to ~/.pgpass"
         require(not secret, WHO, "server", "without a password", "one with it", fix, error=ConfigError)
         self._psycopg: Any = psycopg
+        self._composed: dict[str, str] = {}
         with self._storage("cannot be reached"):
             self._connection: Any = psycopg.connect(self.server, autocommit=True, connect_timeout=10)
 
@@ -149,12 +154,19 @@ class PgvectorIndex(Served, Index):
             brief = (str(error).splitlines() or [type(error).__name__])[0][:300]
             raise RunError(f"{self.server}: {what} ({brief}); see that the server runs and has room") from None
 
-    def _execute(self, text: str, values: Sequence[Any] = (), *, binary: bool = False) -> Any:
-        """Run a statement of ours; ``{t}`` is the table, ``%s`` are parameters."""
+    def _keep_connected(self) -> None:
         if self._connection.closed:
             self._connect()
-        table = self._psycopg.sql.Identifier(self.options["table"])
-        composed = self._psycopg.sql.SQL(text).format(t=table)
+
+    def _execute(self, text: str, values: Sequence[Any] = (), *, binary: bool = False) -> Any:
+        """Run a statement of ours; ``{t}`` is the table, ``%s`` are parameters."""
+        self._keep_connected()
+        composed = self._composed.get(text)
+        if composed is None:  # putting it together takes longer than asking
+            table = self._psycopg.sql.Identifier(self.options["table"])
+            composed = self._psycopg.sql.SQL(text).format(t=table).as_string(self._connection)
+            if len(self._composed) < 1000:
+                self._composed[text] = composed
         return self._connection.execute(composed, values or None, binary=binary)
 
     def _rows_of(self, text: str, values: Sequence[Any] = ()) -> list[Any]:
@@ -163,8 +175,7 @@ class PgvectorIndex(Served, Index):
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        if self._connection.closed:
-            self._connect()
+        self._keep_connected()
         with self._storage(), self._connection.transaction():
             self._execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [self.options["table"]])
             yield
@@ -189,11 +200,12 @@ class PgvectorIndex(Served, Index):
     def _search(self, queries: Floats, k: int, where: Filter | None) -> Neighbours:
         pointed = normalised(queries) if self.metric == "cosine" else queries
         breadth = int(self._described.get("breadth", 0))
+        self._keep_connected()
         with self._storage(), self._connection.transaction():
             if where is None and breadth and k <= 1000:
                 self._execute(f"SET LOCAL hnsw.ef_search = {max(breadth, min(k, 1000))}")
                 ranked = [
-                    self._rank(q, self._candidates(self._ordered("{t}"), p, k, []), k)
+                    self._rank(q, self._candidates(self._ordered("{t}", k), p, []), k)
                     for q, p in zip(queries, pointed, strict=True)
                 ]
                 if all(len(ids) == k for _, ids, _ in ranked):
@@ -203,7 +215,7 @@ class PgvectorIndex(Served, Index):
     def _exactly(self, query: Floats, point: Floats, k: int, where: Filter | None) -> Any:
         condition, values = _condition(where)
         source = f"(SELECT * FROM {{t}} WHERE {condition} OFFSET 0) AS passing"  # OFFSET 0: no graph for these
-        found = self._candidates(self._ordered(source), point, k + SLACK, values)
+        found = self._candidates(self._ordered(source, k + SLACK), point, values)
         if len(found.numbers) == k + SLACK and found.rough[-1] <= found.rough[k - 1] + 2 * self._errors(query):
             limit = float(found.rough[k - 1]) + 2 * self._errors(query)
             if self.metric in ("euclidean", "sqeuclidean"):
@@ -214,11 +226,11 @@ class PgvectorIndex(Served, Index):
             found = self._parsed(self._rows_of(text, [shown, *values, shown, limit * (1 + 1e-12) + 1e-300]))
         return self._rank(query, found, k)
 
-    def _ordered(self, source: str) -> str:
+    def _ordered(self, source: str, limit: int) -> str:
         operator = self._operator()
         return (
             f"SELECT {COLUMNS}, {self._raw()}, point {operator} %s::vector AS rough FROM {source} "
-            f"ORDER BY point {operator} %s::vector LIMIT %s"
+            f"ORDER BY point {operator} %s::vector LIMIT {int(limit)}"
         )
 
     def _operator(self) -> str:
@@ -227,9 +239,9 @@ class PgvectorIndex(Served, Index):
     def _raw(self) -> str:
         return "raw" if self.metric == "cosine" else "vector_send(point)"
 
-    def _candidates(self, text: str, point: Floats, limit: int, values: list[Any]) -> Candidates:
+    def _candidates(self, text: str, point: Floats, values: list[Any]) -> Candidates:
         shown = _shown(point)
-        return self._parsed(self._rows_of(text, [shown, *values, shown, limit]))
+        return self._parsed(self._rows_of(text, [shown, *values, shown]))
 
     def _parsed(self, rows: list[Any]) -> Candidates:
         numbers = np.array([row[0] for row in rows], np.int64)
