@@ -76,7 +76,7 @@ class StoppedError(Exception):
 
 
 def test_a_stopped_build_goes_on(parquet, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "BATCH", 50)
+    monkeypatch.setattr(module, "BATCH", 45)
     read = iterate_items
 
     def stopping(*args, **kwargs):
@@ -94,7 +94,7 @@ def test_a_stopped_build_goes_on(parquet, tmp_path, monkeypatch):
                 nearfar.index(parquet, out=out, backend="lance")
             with pytest.raises(RunError, match="is not finished; give the command"):
                 open_index(out)
-    assert started == ["0", "50", "100", "150", "200", "250"]
+    assert started == ["0", "45", "90", "135", "180", "225"]
     other = tmp_path / "other.parquet"
     pq.write_table(pq.read_table(parquet).slice(0, 400), other)
     with pytest.raises(RunError, match="unfinished index must be of the same file"):

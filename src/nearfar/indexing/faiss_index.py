@@ -180,7 +180,10 @@ class FaissIndex(InMemory):
         return True
 
     def _restore(self, saved: Saved) -> None:
-        plan = Plan.from_json(saved.plan) if saved.plan else Plan(recall=1.0)
+        try:
+            plan = Plan.from_json(saved.plan) if saved.plan else Plan(recall=1.0)
+        except (TypeError, ValueError) as error:
+            raise RunError(f"{self.path}: is a damaged index ({error}); build it again") from None
         self._table.append(saved.rows, adopt=True)
         self._engine = self._read_engine(saved.engine, plan)
 
