@@ -44,6 +44,7 @@ MOST = 20_000
 
 WHERE = {
     "text": "a file of texts: lines in a .txt, or a .csv with columns text and label, or sentence1 and sentence2",
+    "audio": "a folder of sound files, its folders being classes, or a manifest with the column path",
     "image-text": "a .csv with columns path and caption, and perhaps label",
 }
 """What to point the demo at."""

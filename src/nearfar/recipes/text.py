@@ -11,7 +11,7 @@ def simcse_small() -> PretrainConfig:
     """SimCSE on single texts with the small transformer: each text twice, words left out.
 
     With few texts and no pretrained weights, words left out teach more than dropout alone, which is the paper's view
-    (``--views dropout``); benchmarks/RESULTS.md has both.
+    (``--views dropout --view-options.delete 0``); docs/log.md has what was seen.
 
     Command: ``nearfar pretrain sentences.txt --out RUN --recipe simcse/small``. Cost: some minutes for 20,000 sentences
     on two cores.
