@@ -76,13 +76,18 @@ def mean_sd(values: Sequence[Sequence[float]]) -> list[str]:
     return [f"{mean:.1f} ± {sd:.1f}" for mean, sd in zip(found.mean(axis=0), spread, strict=True)]
 
 
-def main() -> None:
+def run(folder: Path, seeds: int) -> None:
+    """Measure with that many seeds, and write the results."""
+    main([str(folder), "--seeds", *map(str, range(seeds))])
+
+
+def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--quick", action="store_true", help="one epoch, prints, writes nothing")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     seeds: list[int] = arguments.seeds
     short: dict[str, Any] = {"epochs": 1} if arguments.quick else {}
     short |= {"epochs": arguments.epochs} if arguments.epochs else {}

@@ -21,8 +21,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import nearfar
-from benchmarks.modalities.text_baselines import tfidf, tfidf_svd, word_vectors
-from benchmarks.modalities.text_data import Texts, banking, draw, load
+from benchmarks.modalities._text_baselines import tfidf, tfidf_svd, word_vectors
+from benchmarks.modalities._text_data import Texts, banking, draw, load
 from benchmarks.record import Timer, table, write
 from nearfar.data import Source, take
 from nearfar.data.texts import TextSource
@@ -157,16 +157,21 @@ def banking_rows(
     return rows, [f"{len(train):,} training questions without labels, {len(test):,} test questions, 77 intents"]
 
 
-def main() -> None:
+def run(folder: Path, seeds: int) -> None:
+    """Measure with that many seeds, and write the results."""
+    main([str(folder), "--seeds", *map(str, range(seeds))])
+
+
+def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--part", choices=("scores", "side"), default="scores")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--quick", action="store_true", help="one epoch, prints, writes nothing")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     texts = load(arguments.data)
     if arguments.part == "side":
-        from benchmarks.modalities.text_side import side_by_side
+        from benchmarks.modalities._text_side import side_by_side
 
         side_by_side(texts, quick=arguments.quick)
         return

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import nearfar
-from benchmarks.modalities.text_data import Texts, draw
+from benchmarks.modalities._text_data import Texts, draw
 from benchmarks.record import table, write
 from nearfar.data.texts import TextSource
 from nearfar.evaluation.similarity import cosines, spearman
