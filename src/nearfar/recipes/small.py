@@ -83,8 +83,7 @@ def triplet() -> PretrainConfig:
 def metric() -> PretrainConfig:
     """Multi-similarity on representations themselves with the small encoder; one view, M items of each of P classes.
 
-    Command: ``nearfar pretrain DATA --out RUN --recipe metric/small``. Cost and retrieval on unseen product types:
-    benchmarks/RESULTS.md.
+    Command: ``nearfar pretrain DATA --out RUN --recipe metric/small``. Not measured yet: benchmarks/similarity.py.
     """
     return PretrainConfig(
         method="metric",
