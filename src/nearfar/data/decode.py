@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,10 +28,19 @@ class DecodedSource:
         source: what items are read from.
         skipped: the items that could not be read; they are not among the rows.
         where: ``"memory"``, ``"disk"``, or ``"files"`` when images are decoded each time they are read.
+        notes: how many items were odd but kept, by what was noticed about them.
         images: (N, H, W, C) when all images are in memory and of one size, else ``None``.
     """
 
-    def __init__(self, source: Source, skipped: Sequence[Skipped], where: Literal["memory", "disk", "files"]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        skipped: Sequence[Skipped],
+        where: Literal["memory", "disk", "files"],
+        *,
+        notes: Mapping[str, int] | None = None,
+    ) -> None:
+        self.notes = dict(notes or {})
         self.source, self.skipped, self.where = source, tuple(skipped), where
         self.ids, self.labels, self.class_names = source.ids, source.labels, source.class_names
         self.groups = groups_of(source)

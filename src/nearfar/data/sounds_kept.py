@@ -12,7 +12,7 @@ from nearfar.data.decode import DecodedSource
 from nearfar.data.decoding import decode_rows, mean_bytes
 from nearfar.data.memory import available_bytes, size_text
 from nearfar.data.skipped import MOST_BROKEN, Skipped, check_skipped
-from nearfar.data.source import Source, digest, groups_of, take
+from nearfar.data.source import Source, digest, groups_of, origin, take
 from nearfar.errors import ConfigError, require
 from nearfar.progress import say, track
 
@@ -90,18 +90,17 @@ def keep_sounds(
         else:
             sounds.clear()
     check_skipped(skipped, len(source), most=most_broken)
-    _say_counts(source)
+    notes = counts_of(source)
+    if notes:
+        say(f"Of {len(source):,} sounds: {', '.join(f'{count:,} {note}' for note, count in notes.items())}")
     rows = take(source, kept) if skipped else source
-    return DecodedSource(_Held(sounds, rows), skipped, "memory") if fits else DecodedSource(rows, skipped, "files")
+    if fits:
+        return DecodedSource(_Held(sounds, rows), skipped, "memory", notes=notes)
+    return DecodedSource(rows, skipped, "files", notes=notes)
 
 
 def counts_of(source: Source) -> Mapping[str, int]:
     """Return how many sounds read so far were mixed to mono, resampled, cut, silent or clipped, where that is known."""
-    counts: Any = getattr(source, "counts", None)
+    base, _ = origin(source, 0)
+    counts: Any = getattr(base, "counts", None)
     return counts() if callable(counts) else {}
-
-
-def _say_counts(source: Source) -> None:
-    found = ", ".join(f"{count:,} {note}" for note, count in counts_of(source).items())
-    if found:
-        say(f"Of the {len(source):,} sounds: {found}")

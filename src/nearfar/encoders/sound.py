@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from nearfar.encoders.base import Encoder
 from nearfar.errors import ConfigError, require
 
-__all__ = ["SoundConvNet"]
+__all__ = ["SILENCE", "SoundConvNet"]
+
+SILENCE = -2.0
+"""What the quietest value of a spectrogram is after normalisation, (0 - 0.5) / 0.25."""
 
 
 class SoundConvNet(Encoder):
@@ -65,6 +68,7 @@ class SoundConvNet(Encoder):
             x: ``{"mel": (N, 1, mels, F), "frames": (N,)}``, or the spectrograms alone, all of whose frames count.
         """
         mel, frames = (x, None) if isinstance(x, Tensor) else (x["mel"], x.get("frames"))
+        mel = mel - SILENCE  # silence is 0 then, as is all that lies beyond the edge for a convolution
         if frames is None:
             maps = cast(Tensor, self.layers(mel)).float().flatten(1, 2)  # (N, channels · bands, F / 4)
             return maps.mean(2) + maps.amax(2)
@@ -79,7 +83,7 @@ class SoundConvNet(Encoder):
 
     def feature_map(self, x: Mapping[str, Tensor] | Tensor) -> Tensor:
         """Return the last map, (N, channels, bands, frames)."""
-        return cast(Tensor, self.layers(x if isinstance(x, Tensor) else x["mel"]))
+        return cast(Tensor, self.layers((x if isinstance(x, Tensor) else x["mel"]) - SILENCE))
 
     def stages(self) -> list[list[str]]:
         """Return the parameters of the first convolution with its BatchNorm, then of each further one."""

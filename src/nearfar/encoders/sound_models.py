@@ -10,12 +10,10 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from nearfar.encoders.base import Encoder
+from nearfar.encoders.sound import SILENCE
 from nearfar.errors import ConfigError, RunError, extra, require
 
-__all__ = ["SILENCE", "TimmSound", "TransformersSound", "read_sound_config", "windows"]
-
-SILENCE = -2.0
-"""What the quietest value of a spectrogram is after normalisation, (0 - 0.5) / 0.25."""
+__all__ = ["TimmSound", "TransformersSound", "read_sound_config", "windows"]
 
 _WAVES = {"input_values": "wave", "input_features": "mel"}
 

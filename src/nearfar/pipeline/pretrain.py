@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,6 +33,7 @@ from nearfar.distributed import launched_rank
 from nearfar.encoders import EncoderSpec, load_weights
 from nearfar.encoders.build import describe
 from nearfar.errors import ConfigError, DataError, RunError, extra, require
+from nearfar.files import write_atomic
 from nearfar.methods import METHODS, Method
 from nearfar.methods import build as build_method
 from nearfar.modalities import CUSTOM, Inputs, Modality, choose
@@ -322,6 +324,8 @@ def _write_first(
     write_inputs(run.path, inputs)
     if decoded.skipped:
         write_skipped(run.path / "skipped.csv", decoded.skipped)
+    if decoded.notes:
+        write_atomic(run.path / "notes.json", json.dumps(decoded.notes, indent=2))
     if not (run.path / "views.png").is_file():
         write_views(run.path / "views.png", inputs, decoded, views, seed=seed)
 

@@ -16,6 +16,9 @@ RECIPES: Registry[Callable[[], PretrainConfig]] = Registry(
     group="nearfar.recipes",
     builtin={
         "simclr/small": "nearfar.recipes.small:simclr",
+        "simclr/audio": "nearfar.recipes.sounds:simclr",
+        "cola/audio": "nearfar.recipes.sounds:cola",
+        "byol/audio": "nearfar.recipes.sounds:byol",
         "simclr/gray": "nearfar.recipes.small:simclr_gray",
         "supcon/gray": "nearfar.recipes.small:supcon_gray",
         "supcon/small": "nearfar.recipes.small:supcon",

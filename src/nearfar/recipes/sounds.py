@@ -1,0 +1,80 @@
+"""Settings for sounds on two CPU cores: short utterances, and sounds of any kind."""
+
+from __future__ import annotations
+
+from nearfar.pipeline.settings import PretrainConfig
+
+__all__ = ["byol", "cola", "simclr"]
+
+
+def simclr() -> PretrainConfig:
+    """SimCLR on short utterances with the small encoder of spectrograms, 20 epochs.
+
+    Views: the whole utterance at another speed, level and timbre, under noise: what is said stays, who says it and
+    where does not (``speech``). They were chosen on training speakers of the spoken digits (docs/log.md).
+
+    Command: ``nearfar pretrain SOUNDS --out RUN --recipe simclr/audio``. Cost: a minute and a half for 2,000 words on
+    one core. Expected: benchmarks/RESULTS.md, "Sound".
+    """
+    return PretrainConfig(
+        modality="audio",
+        method="simclr",
+        method_options={"temperature": 0.2},
+        encoder="sound",
+        encoder_options={"width": 16},
+        views="speech",
+        input_options={"mels": 40},
+        epochs=20,
+        batch_size=256,
+        optimizer="adamw",
+        lr=2e-3,
+        log_every=5,
+    )
+
+
+def cola() -> PretrainConfig:
+    """COLA, https://arxiv.org/abs/2010.10915: SimCLR with the bilinear similarity on two crops of a sound, 20 epochs.
+
+    What two crops share is the voice, the instrument or the place, not the words: for speakers and scenes.
+
+    Command: ``nearfar pretrain SOUNDS --out RUN --recipe cola/audio``. Cost: less than ``simclr/audio``. Expected:
+    benchmarks/RESULTS.md, "Sound". The paper's encoder is EfficientNet-B0: ``--encoder efficientnet_b0``.
+    """
+    return PretrainConfig(
+        modality="audio",
+        method="simclr",
+        method_options={"similarity": "bilinear", "output_dim": 512},
+        encoder="sound",
+        encoder_options={"width": 16},
+        views="cola",
+        input_options={"mels": 40},
+        epochs=20,
+        batch_size=256,
+        optimizer="adamw",
+        lr=2e-3,
+        log_every=5,
+    )
+
+
+def byol() -> PretrainConfig:
+    """BYOL-A v2, https://arxiv.org/abs/2204.07402, with the small encoder: mixup, resized crop and fader, 100 epochs.
+
+    The paper's: windows of 64 ms, 64 bands, Adam at 1e-4, batch 256, 100 epochs, momentum 0.99. Departures: the
+    encoder, and AdamW at 1e-3 without warm-up of more than 10 epochs.
+
+    Command: ``nearfar pretrain SOUNDS --out RUN --recipe byol/audio``. Cost: about eight minutes for 2,000 words on one
+    core. Expected result: not measured at this length.
+    """
+    return PretrainConfig(
+        modality="audio",
+        method="byol",
+        method_options={"momentum": 0.99},
+        encoder="sound",
+        encoder_options={"width": 32},
+        views="byol-a",
+        input_options={"mels": 64, "window": 0.064},
+        epochs=100,
+        batch_size=256,
+        optimizer="adamw",
+        lr=1e-3,
+    )
