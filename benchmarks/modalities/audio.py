@@ -32,8 +32,8 @@ UNHEARD = ("theo", "yweweler")
 """The last two by name: no view, encoder or setting was chosen on them."""
 
 SHOTS = (1, 5, 10)
-STEPS = 100
-"""Of training from scratch, at most 100 sounds each: 100 passes over 100 labels."""
+STEPS = 60
+"""Of training from scratch, at most 100 sounds each: about 40 passes over 100 labels."""
 
 Floats = NDArray[np.float32]
 
@@ -57,7 +57,16 @@ def run(folder: Path, seeds: int) -> None:
     """Measure and write ``modalities_audio``."""
     with Timer() as timer:
         data = load(folder)
-        found = [measure(data, seed) for seed in range(seeds)]
+    seconds, found = timer.seconds, []
+    for seed in range(seeds):
+        with Timer() as timer:
+            found.append(measure(data, seed))
+        seconds += timer.seconds
+        _write(found, seconds)  # after each seed, so that a stopped script leaves what it has
+
+
+def _write(found: list[dict[str, dict[str, dict[str, float]]]], seconds: float) -> None:
+    """Write what is measured so far."""
     names = list(found[0])
     tables = []
     for task, columns in COLUMNS.items():
@@ -67,8 +76,8 @@ def run(folder: Path, seeds: int) -> None:
         "modalities_audio",
         title="Sound: spoken digits, by digit and by speaker",
         tables=tables,
-        notes=[*NOTES, f"{seeds} seeds of weights, views, order and labels; whole script: {timer.seconds:.0f} s"],
-        command=f"uv run python -m benchmarks.modalities audio FOLDER --seeds {seeds}",
+        notes=[*NOTES, f"{len(found)} seeds of weights, views, order and labels; whole script: {seconds:.0f} s"],
+        command=f"uv run python -m benchmarks.modalities audio FOLDER --seeds {len(found)}",
     )
 
 
@@ -117,7 +126,11 @@ def _inputs(rate: int, seconds: float) -> AudioInputs:
 def measure(data: Data, seed: int) -> dict[str, dict[str, dict[str, float]]]:
     """Return row, task and column to the number of one seed."""
     found: dict[str, dict[str, dict[str, float]]] = {}
-    runs = {"SimCLR, speech views": recipes.simclr(), "SimCLR, COLA": recipes.cola()}
+    runs = {
+        "SimCLR, views of speech": recipes.simclr(),
+        "BYOL, views of speech": recipes.byol_words(),
+        "SimCLR as COLA, crops": recipes.cola(),
+    }
     with tempfile.TemporaryDirectory() as temporary:
         subjects: dict[str, Subject] = {}
         for name, config in runs.items():

@@ -17,6 +17,7 @@ RECIPES: Registry[Callable[[], PretrainConfig]] = Registry(
     builtin={
         "simclr/small": "nearfar.recipes.small:simclr",
         "simclr/audio": "nearfar.recipes.sounds:simclr",
+        "byol/words": "nearfar.recipes.sounds:byol_words",
         "cola/audio": "nearfar.recipes.sounds:cola",
         "byol/audio": "nearfar.recipes.sounds:byol",
         "simclr/gray": "nearfar.recipes.small:simclr_gray",
