@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import nearfar
+from nearfar.data import take
 from nearfar.data.sounds import SoundArrays, open_sound_splits
 from nearfar.encoders import load_encoder
 from nearfar.encoders.sound_models import TransformersSound
@@ -68,6 +69,7 @@ def test_what_is_known_follows_from_the_training_sounds() -> None:
     assert (long.seconds, long.default_views, long.mels) == (2.0, "byol-a", 32)
     assert AudioInputs(rate=8000, seconds=1.0, form="wave").default_encoder == "transformers-sound"
     assert choose("auto", short).name == "audio"
+    assert AUDIO.fit(take(inputs.keep(short), [0, 2]), {}).rate == RATE  # kept in memory, and a part of that
     short.rate = None  # type: ignore[assignment]
     with pytest.raises(DataError, match="samples per second must be known"):
         AUDIO.fit(short, {})

@@ -26,6 +26,7 @@ class _Held:
         self.sounds, self.rows = sounds, rows
         self.ids, self.labels, self.class_names = rows.ids, rows.labels, rows.class_names
         self.groups = groups_of(rows)
+        self.rate: int | None = getattr(origin(rows, 0)[0], "rate", None)
 
     def __len__(self) -> int:
         return len(self.sounds)
