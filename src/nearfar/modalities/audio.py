@@ -300,7 +300,7 @@ class AudioModality(Modality):
 
     def fit(self, source: Source, options: Mapping[str, Any]) -> AudioInputs:
         """Take the rate from the source, and the longest crop from the training sounds' lengths."""
-        rate = _rate(source) or options.get("rate")
+        rate: Any = _rate(source) or options.get("rate")
         must, fix = "known", "give a source an attribute rate, or set --input-options.rate"
         require(isinstance(rate, int), "audio", "samples per second", must, "none", fix, error=DataError)
         plain = {name: value for name, value in options.items() if value is not None}
@@ -326,14 +326,15 @@ def wav_bytes(samples: NDArray[np.float32], rate: int) -> bytes:
     return buffer.getvalue()
 
 
-def _rate(source: Any) -> Any:
+def _rate(source: Source) -> Any:
     """Return the samples per second of the source that all others stand on, kept in memory or not."""
-    while not hasattr(source, "rate"):
-        inner = origin(source, 0)[0]
-        if inner is source and not hasattr(source, "source"):
+    place: Any = source
+    while not hasattr(place, "rate"):
+        inner = origin(place, 0)[0]
+        if inner is place and not hasattr(place, "source"):
             return None
-        source = source.source if inner is source else inner
-    return source.rate
+        place = place.source if inner is place else inner
+    return place.rate
 
 
 def _typical_seconds(source: Source, rate: int) -> float:
