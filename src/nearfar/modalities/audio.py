@@ -328,13 +328,11 @@ def wav_bytes(samples: NDArray[np.float32], rate: int) -> bytes:
 
 def _rate(source: Source) -> Any:
     """Return the samples per second of the source that all others stand on, kept in memory or not."""
-    place: Any = source
-    while not hasattr(place, "rate"):
+    place: Source | None = source
+    while place is not None and not hasattr(place, "rate"):
         inner = origin(place, 0)[0]
-        if inner is place and not hasattr(place, "source"):
-            return None
-        place = place.source if inner is place else inner
-    return place.rate
+        place = getattr(place, "source", None) if inner is place else inner
+    return getattr(place, "rate", None)
 
 
 def _typical_seconds(source: Source, rate: int) -> float:
