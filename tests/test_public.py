@@ -15,9 +15,9 @@ import nearfar
 from nearfar.cli.app import VERBS, app
 
 PUBLIC = [
-    "NearfarError", "PretrainConfig", "__version__", "calibrate", "cluster", "compare", "dedupe", "demo",
-    "embed", "evaluate", "evaluate_index", "explore", "export", "index", "label_errors", "load_encoder",
-    "load_weights", "match", "open_images", "outliers", "pretrain", "schema", "search", "select", "serve",
+    "NearfarError", "PretrainConfig", "__version__", "calibrate", "cluster", "compare", "dedupe", "demo", "distill",
+    "embed", "evaluate", "evaluate_index", "explore", "export", "finetune", "index", "label_errors", "load_encoder",
+    "load_weights", "match", "open_images", "outliers", "pretrain", "schema", "search", "select", "semi", "serve",
     "show_views",
 ]  # fmt: skip
 
@@ -102,6 +102,7 @@ def test_the_import_contracts_cover_every_package() -> None:
         "nearfar.cli",
         "nearfar.comparing",
         "nearfar.demonstration",
+        "nearfar.fewlabels",
         "nearfar.demonstration_data",
         "nearfar.exploring",
         "nearfar.recipes",

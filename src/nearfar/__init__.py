@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from nearfar.demonstration import demo
     from nearfar.encoders import load_encoder, load_weights
     from nearfar.exploring.explore import explore
+    from nearfar.fewlabels.distill import distill
+    from nearfar.fewlabels.finetune import finetune
+    from nearfar.fewlabels.semi import semi
     from nearfar.pipeline.calibrate import calibrate
     from nearfar.pipeline.curate import cluster, dedupe, label_errors, outliers, select
     from nearfar.pipeline.embed import embed
@@ -46,11 +49,13 @@ _LAZY = {
     "compare": "nearfar.comparing.compare",
     "dedupe": "nearfar.pipeline.curate",
     "demo": "nearfar.demonstration",
+    "distill": "nearfar.fewlabels.distill",
     "embed": "nearfar.pipeline.embed",
     "evaluate": "nearfar.pipeline.evaluate",
     "evaluate_index": "nearfar.pipeline.evaluate_index",
     "explore": "nearfar.exploring.explore",
     "export": "nearfar.pipeline.export",
+    "finetune": "nearfar.fewlabels.finetune",
     "index": "nearfar.pipeline.index",
     "label_errors": "nearfar.pipeline.curate",
     "load_encoder": "nearfar.encoders",
@@ -62,6 +67,7 @@ _LAZY = {
     "schema": "nearfar.pipeline.schema",
     "search": "nearfar.pipeline.search",
     "select": "nearfar.pipeline.curate",
+    "semi": "nearfar.fewlabels.semi",
     "serve": "nearfar.serving.serve",
     "show_views": "nearfar.pipeline.show_views",
 }
@@ -75,11 +81,13 @@ __all__ = [
     "compare",
     "dedupe",
     "demo",
+    "distill",
     "embed",
     "evaluate",
     "evaluate_index",
     "explore",
     "export",
+    "finetune",
     "index",
     "label_errors",
     "load_encoder",
@@ -91,6 +99,7 @@ __all__ = [
     "schema",
     "search",
     "select",
+    "semi",
     "serve",
     "show_views",
 ]

@@ -20,6 +20,7 @@ VERBS = (
     "demo", "views", "schema", "pretrain", "evaluate", "compare", "embed", "index", "search", "serve", "explore",
     "export", "methods", "encoders",
     "calibrate", "match", "dedupe", "outliers", "cluster", "select", "label-errors",
+    "finetune", "distill", "semi",
 )  # fmt: skip
 
 flags: list[str] = []

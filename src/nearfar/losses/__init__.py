@@ -38,6 +38,7 @@ from nearfar.losses.negative_cosine import byol, negative_cosine
 from nearfar.losses.nt_xent import nt_xent
 from nearfar.losses.pn import pn
 from nearfar.losses.proxies import Proxies, proxy_anchor, proxy_nca, soft_triple
+from nearfar.losses.pseudo_labels import PseudoLabelled, align_distribution, fix_match
 from nearfar.losses.ranked_list import ranked_list
 from nearfar.losses.ranking import fast_ap, histogram, smooth_ap
 from nearfar.losses.relational import rkd_angle, rkd_distance, similarity_preserving
@@ -66,7 +67,9 @@ __all__ = [
     "MarginBeta",
     "Memory",
     "Proxies",
+    "PseudoLabelled",
     "ReferenceLoss",
+    "align_distribution",
     "align_uniform",
     "alignment",
     "angle",
@@ -95,6 +98,7 @@ __all__ = [
     "fast_ap",
     "feature_contrast",
     "find_distance",
+    "fix_match",
     "from_similarity",
     "generalized_lifted_structure",
     "gist",

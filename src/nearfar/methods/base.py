@@ -118,6 +118,11 @@ class Method(nn.Module, abc.ABC):
         """What the data give beside items: ``"labels"``, ``"pairs"``, ``"triplets"``, ``"scores"`` or ``"sets"``."""
         return "labels"
 
+    @property
+    def kept_head(self) -> nn.Module | None:
+        """What is saved beside the encoder, if it is a plain stack of layers: fine-tuning may begin within it."""
+        return self._modules.get("head")
+
     def rules(self) -> Mapping[str, Rule]:
         """Return the parameters, by the beginning of their names, that the optimiser treats by a rule of their own."""
         return {}

@@ -4,7 +4,7 @@ Chen, Kornblith, Swersky, Norouzi, Hinton, "Big Self-Supervised Models are Stron
 2020, https://arxiv.org/abs/2006.10029
 
     encoder   h = f(x)           kept
-    head      z = g(h)           MLP of three layers with BatchNorm (section 2), discarded after pretraining
+    head      z = g(h)           MLP of three layers with BatchNorm (section 2), kept beside the encoder
     loss      NT-Xent (eq. 1)    negatives: the other 2(N - 1) views, over all ranks, and the memory
     state     with a memory: teacher of f and g, queue of its projections
 
@@ -12,8 +12,10 @@ Defaults: temperature 0.1, output 128, hidden layers of the encoder's width, as 
 has no memory either: it brings about 1 % in the paper (65,536 projections, momentum 0.999), and stands behind
 ``memory``. The memory holds the teacher's projections of the first view of every item.
 
-Departures: the last BatchNorm has a shift as well as a scale; the first layer of the head, from which the paper
-fine-tunes on few labels, is not part of the encoder that is kept.
+The first layer of the head, from which the paper fine-tunes on few labels, is no part of the encoder: a run keeps its
+head in a file of its own, and ``nearfar finetune --from-layer 1`` begins there.
+
+Departure: the last BatchNorm has a shift as well as a scale.
 """
 
 from __future__ import annotations

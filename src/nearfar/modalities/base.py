@@ -116,6 +116,14 @@ class Inputs(abc.ABC):
     def evaluation_view(self) -> Any:
         """Return the description of the one view that embeddings are made from; nothing random is in it."""
 
+    def light_view(self, view: Any) -> Any:
+        """Return the description of the view that labels are learnt with; by default the one of evaluation.
+
+        Args:
+            view: the first view of pretraining, with the run's settings: what it must not do is not done here either.
+        """
+        return self.evaluation_view()
+
     @property
     @abc.abstractmethod
     def view_words(self) -> str:

@@ -105,6 +105,17 @@ class ImageInputs(Inputs):
         proportion = 1.0 if self.image_size <= SMALL else view.proportion
         return dataclasses.replace(view, proportion=proportion, mean=self.mean, std=self.std)
 
+    def light_view(self, view: ImageView) -> ImageView:
+        """Return the crop and the mirror of a view and nothing else, as SimCLR and SimCLRv2 fine-tune.
+
+        A view without a crop keeps the turn, the shift and the zoom that stand in its place.
+        """
+        plain = dataclasses.replace(
+            view, vflip=0.0, jitter=0.0, grayscale=0.0, blur=0.0, solarize=0.0, erase=0.0, mean=self.mean, std=self.std
+        )
+        cropped = view.crop == "random" and view.scale != (1.0, 1.0)
+        return dataclasses.replace(plain, rotate=0.0, translate=0.0, zoom=(1.0, 1.0)) if cropped else plain
+
     @property
     def view_words(self) -> str:
         """The evaluation view in words."""

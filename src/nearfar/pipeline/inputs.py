@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from nearfar.encoders import EncoderSpec, save_encoder
+from nearfar.encoders import EncoderSpec, save_encoder, save_head
 from nearfar.errors import ConfigError, RunError
 from nearfar.files import write_atomic
 from nearfar.modalities import FOLDER, Inputs, Modality
@@ -45,9 +45,16 @@ def write_inputs(run: Path, inputs: Inputs) -> None:
 
 
 def save_with_inputs(
-    folder: Path, encoder: nn.Module, spec: EncoderSpec, inputs: Inputs, extra: Mapping[str, Any] | None = None
+    folder: Path,
+    encoder: nn.Module,
+    spec: EncoderSpec,
+    inputs: Inputs,
+    extra: Mapping[str, Any] | None = None,
+    *,
+    head: nn.Module | None = None,
 ) -> None:
-    """Write an encoder, and beside it, in ``inputs/``, the files that its inputs need."""
+    """Write an encoder, and beside it, in ``inputs/``, the files that its inputs need, and a plain projection head."""
+    save_head(folder, head)
     if inputs.files():
         _write_files(folder / FOLDER, inputs)
     for name, content in inputs.encoder_files(encoder).items():

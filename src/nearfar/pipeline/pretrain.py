@@ -144,7 +144,14 @@ def pretrain(
     if leads:
         if watcher is not None:
             say(watcher.write(run.path / "unseen.json", method.kept, f"{run.path}").text())
-        save_with_inputs(run.path, method.kept, spec, inputs, {"method": config.method, "epochs": config.epochs})
+        save_with_inputs(
+            run.path,
+            method.kept,
+            spec,
+            inputs,
+            {"method": config.method, "epochs": config.epochs},
+            head=method.kept_head,
+        )
         _say_skipped(run, [*decoded.skipped, *loader.skipped], len(decoded) + len(decoded.skipped))
         say(f"done: {run.path}")
     return run

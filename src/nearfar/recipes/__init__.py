@@ -34,6 +34,7 @@ RECIPES: Registry[Callable[[], PretrainConfig]] = Registry(
         "simclr-v2/imagenet": "nearfar.recipes.with_negatives:simclr_v2_imagenet",
         "simclr-v2/cifar": "nearfar.recipes.with_negatives_cifar:simclr_v2_cifar",
         "simclr-v2/small": "nearfar.recipes.with_negatives_small:simclr_v2_small",
+        "simclr-v2/gray": "nearfar.recipes.with_negatives_small:simclr_v2_gray",
         "dcl/imagenet": "nearfar.recipes.with_negatives:dcl_imagenet",
         "dcl/cifar": "nearfar.recipes.with_negatives_cifar:dcl_cifar",
         "dcl/small": "nearfar.recipes.with_negatives_small:dcl_small",

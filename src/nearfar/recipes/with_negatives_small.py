@@ -20,6 +20,7 @@ __all__ = [
     "moco_v3_small",
     "nnclr_small",
     "ressl_small",
+    "simclr_v2_gray",
     "simclr_v2_small",
 ]
 
@@ -42,6 +43,15 @@ def simclr_v2_small() -> PretrainConfig:
     Command: ``nearfar pretrain DATA --out RUN --recipe simclr-v2/small``.
     """
     return _small("simclr-v2", {"temperature": 0.2})
+
+
+def simclr_v2_gray() -> PretrainConfig:
+    """SimCLRv2 on grey pictures of things, 20 epochs: the first phase of ``nearfar semi`` on clothes, symbols, parts.
+
+    Command: ``nearfar semi DATA --out OUT --recipe simclr-v2/gray --per-class 10``. Views: as ``simclr/gray``.
+    Expected on Fashion-MNIST: see "few labels" in benchmarks/RESULTS.md.
+    """
+    return dataclasses.replace(simclr_v2_small(), views="gray", view_options={"rotate": 0.0, "scale": (0.2, 1.0)})
 
 
 def dcl_small() -> PretrainConfig:

@@ -5,8 +5,10 @@ and no training. It may import numpy and layer 2; matplotlib, Pillow, scikit-lea
 are drawn on `matplotlib.figure.Figure`, never through pyplot, so no window system is needed.
 """
 
+from nearfar.report.calibration import reliability_diagram
 from nearfar.report.compare import Bars, compare_page
 from nearfar.report.demo import demo_page
+from nearfar.report.few_labels import Mistakes, few_labels_page
 from nearfar.report.page import Page, Section
 from nearfar.report.pictures import to_image, to_png
 from nearfar.report.plots import Line, bars, curves, distance_histogram, loss_curve, precision_recall, roc
@@ -23,6 +25,7 @@ __all__ = [
     "Column",
     "Line",
     "MeanSd",
+    "Mistakes",
     "Neighbour",
     "Page",
     "PointMap",
@@ -35,6 +38,7 @@ __all__ = [
     "curves",
     "demo_page",
     "distance_histogram",
+    "few_labels_page",
     "figure_png",
     "figure_svg",
     "loss_curve",
@@ -42,6 +46,7 @@ __all__ = [
     "neighbours_sheet",
     "precision_recall",
     "project",
+    "reliability_diagram",
     "roc",
     "sheet",
     "to_html",

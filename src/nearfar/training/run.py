@@ -10,6 +10,7 @@
     RUN/views.png             what the method saw
     RUN/skipped.csv           items that could not be read, and why
     RUN/checkpoints/          last.ckpt, from which --resume goes on
+    RUN/head.safetensors      the projection head, with head.json, where it is a plain stack of layers
     RUN/encoder.safetensors   the encoder, with encoder.json; written at the end
 """
 
@@ -35,7 +36,8 @@ FORMAT = 1
 _PASSING = re.compile(r"\..+\.\d+\.tmp")
 _OURS = re.compile(
     r"config\.yaml|environment\.json|metrics\.jsonl|tensorboard|inputs|views\.png|skipped\.csv|checkpoints"
-    r"|encoder\.(safetensors|json)|evaluation(-\w+)?\.json|wandb"
+    r"|(encoder|head|classifier)\.(safetensors|json)|evaluation(-\w+)?\.json|wandb"
+    r"|labels\.csv|pseudo-labels-\d+\.csv|scores\.json|teacher-logits\.npz|predictions\.npz"
 )
 
 
