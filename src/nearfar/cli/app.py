@@ -23,6 +23,9 @@ VERBS = (
     "finetune", "distill", "semi",
 )  # fmt: skip
 
+NOTED = ("method", "pretrained_views", "pretrained_view_options")
+"""What a fine-tuned or distilled run's config.yaml has beside settings."""
+
 flags: list[str] = []
 """The settings that stand on the command line itself, not in a file or a recipe."""
 
@@ -107,7 +110,8 @@ def _sources(config: Path | None, recipe: str | None) -> tuple[Any, ...]:
         from nearfar.recipes import RECIPES
 
         values = to_mapping(RECIPES.get(recipe)())
-        sources.append(Dict(_by_verb(values), source=f"recipe {recipe}"))
+        other = {"semi": {"recipe": recipe}, "finetune": {}, "distill": {}}  # a recipe is of a pretraining
+        sources.append(Dict({**_by_verb(values), **other}, source=f"recipe {recipe}"))
     return tuple(sources)
 
 
@@ -122,7 +126,8 @@ def _by_verb(values: dict[str, Any]) -> dict[str, Any]:
     given = _given(values)
     unread = {field.name for field in dataclasses.fields(PretrainConfig)} - set(inspect.signature(views).parameters)
     shown = {key: value for key, value in given.items() if key.replace("-", "_") not in unread}
-    return {**dict.fromkeys(VERBS, given), "views": shown}
+    told = {key: value for key, value in given.items() if key not in NOTED}
+    return {**dict.fromkeys(VERBS, given), "views": shown, "finetune": told, "distill": told}
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
