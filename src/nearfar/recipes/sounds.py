@@ -16,7 +16,7 @@ def simclr() -> PretrainConfig:
     where does not (``speech``). They were chosen on training speakers of the spoken digits (docs/log.md).
 
     Command: ``nearfar pretrain SOUNDS --out RUN --recipe simclr/audio``. Cost: a minute and a half for 2,000 words on
-    one core. Expected: benchmarks/RESULTS.md, "Sound".
+    one core. Expected result: not measured at this length.
     """
     return PretrainConfig(
         modality="audio",
@@ -38,7 +38,7 @@ def byol_words() -> PretrainConfig:
     """BYOL with the views and settings of ``simclr/audio``: no negatives, among which are the same words again.
 
     Command: ``nearfar pretrain SOUNDS --out RUN --recipe byol/words``. Cost: half as much again as ``simclr/audio``.
-    Expected: benchmarks/RESULTS.md, "Sound". Momentum 0.95, as a hundred steps are few for a slower teacher.
+    Expected result: not measured at this length. Momentum 0.95, as a hundred steps are few for a slower teacher.
     """
     return dataclasses.replace(simclr(), method="byol", method_options={"momentum": 0.95})
 
@@ -48,8 +48,8 @@ def cola() -> PretrainConfig:
 
     What two crops share is the voice, the instrument or the place, not the words: for speakers and scenes.
 
-    Command: ``nearfar pretrain SOUNDS --out RUN --recipe cola/audio``. Cost: less than ``simclr/audio``. Expected:
-    benchmarks/RESULTS.md, "Sound". The paper's encoder is EfficientNet-B0: ``--encoder efficientnet_b0``.
+    Command: ``nearfar pretrain SOUNDS --out RUN --recipe cola/audio``. Cost: less than ``simclr/audio``. Expected result:
+    not measured at this length. The paper's encoder is EfficientNet-B0: ``--encoder efficientnet_b0``.
     """
     return PretrainConfig(
         modality="audio",
