@@ -48,7 +48,7 @@ def cola() -> PretrainConfig:
 
     What two crops share is the voice, the instrument or the place, not the words: for speakers and scenes.
 
-    Command: ``nearfar pretrain SOUNDS --out RUN --recipe cola/audio``. Cost: less than ``simclr/audio``. Expected result:
+    Command: ``nearfar pretrain SOUNDS --out RUN --recipe cola/audio``. Cost: less than ``simclr/audio``. Expected:
     not measured at this length. The paper's encoder is EfficientNet-B0: ``--encoder efficientnet_b0``.
     """
     return PretrainConfig(
