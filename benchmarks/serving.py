@@ -157,6 +157,7 @@ def images(folder: Path) -> list[Any]:
 
     torch.manual_seed(0)
     encoder, spec = build("small", in_channels=3, image_size=64)
+    (folder / "run").mkdir()
     save_encoder(folder / "run", encoder.eval(), spec)
     index = create(spec.dim, backend="faiss", fingerprint=fingerprint(encoder))
     index.add([f"item {i}" for i in range(20_000)], clustered(20_000, spec.dim))
