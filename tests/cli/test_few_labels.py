@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from nearfar.training.run import Run
 from tests.cli.call import call, refused
-from tests.samples import pictures, train
+from tests.samples import TINY, pictures, train
 
 STEPS = ("--least-steps", 2, "--epochs", 1, "--batch-size", 8, "--accelerator", "cpu", "--threads", 1)
 
@@ -52,6 +53,24 @@ def test_a_runs_own_settings_are_a_config(
     assert done.code == 0, done.err
     before, after = (Run(path).config() for path in (first, second))
     assert before == after
+
+
+def test_semi_takes_a_recipe_for_its_first_phase(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = [f"--pretrain.{name.replace('_', '-')}={TINY[name]}" for name in ("batch_size", "threads", "accelerator")]
+    done = call(
+        capsys, "semi", data, "--out", tmp_path / "out", "--recipe", "simclr-v2/gray", "--per-class", 2,
+        "--pretrain.epochs=1", *small, "--finetune.least-steps=2",
+        "--finetune.epochs=1", "--distill.epochs=1", "--distill.batch-size=16", "--pseudo-labels", "none",
+        "--accelerator", "cpu", "--threads", 1,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    for phase in ("fine-tuned", "distilled", "from scratch", "linear probe", "kNN", "label propagation"):
+        assert phase in done.out
+    assert Run(tmp_path / "out" / "pretrained").config()["view_options"]["scale"] == [0.2, 1.0]
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
 
 
 def test_what_is_wrong_is_said_in_one_sentence(

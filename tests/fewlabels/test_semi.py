@@ -163,6 +163,10 @@ def test_a_folder_with_something_else(data: Path, tmp_path: Path) -> None:
         go(data, tmp_path / "out", per_class=1)
 
 
+def test_flags_of_the_phases_may_have_hyphens() -> None:
+    assert SemiConfig(finetune={"least-steps": 20}).finetune == {"least_steps": 20}
+
+
 def test_names_of_phases() -> None:
     assert list(phase_names(SemiConfig(), "classes")) == PHASES
     assert "label propagation" not in phase_names(SemiConfig(), "regression")

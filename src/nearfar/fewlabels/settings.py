@@ -255,6 +255,9 @@ class SemiConfig:
     def __post_init__(self) -> None:
         who = "semi"
         _convert(self, who)
+        for name in ("pretrain", "finetune", "distill", "student_options"):  # --finetune.least-steps 20
+            values = {key.replace("-", "_"): value for key, value in getattr(self, name).items()}
+            object.__setattr__(self, name, values)
         _at_least(self, who, {"draws": 1, "threads": 1, "seed": 0})
         rising = all(number >= 1 for number in self.sweep) and len(set(self.sweep)) == len(self.sweep)
         require(rising, who, "sweep", "different numbers >= 1", self.sweep, error=ConfigError)
