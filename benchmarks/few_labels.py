@@ -25,8 +25,7 @@ from nearfar.fewlabels.semi import Semi
 from nearfar.fewlabels.summary import Row, interval_of
 from nearfar.pipeline.data import limit_source
 
-SWEEP = (1, 10, 100)
-UNLABELLED, TESTED = 10_000, 5_000
+TESTED = 5_000
 SIDE = 48
 """Of the X-rays, in pixels."""
 
@@ -34,10 +33,14 @@ TEACHER, QUARTER = {"width": 16}, {"width": 8}
 """The small encoder at half its usual width, and one with a quarter of its parameters."""
 
 
-def fashion(folder: Path, path: Path) -> None:
-    """Write 10,000 training and all test images, drawn evenly over the classes by seed 0, as one array file."""
+TUNE = {"batch_size": 64, "epochs": 20, "unlabelled_batch": 64, "unlabelled_epochs": 1}
+"""Of fine-tuning in every form: fewer passes than the defaults, to save time."""
+
+
+def fashion(folder: Path, path: Path, count: int) -> None:
+    """Write so many training and 5,000 test images, drawn evenly over the classes by seed 0, as one array file."""
     parts = open_splits(folder)
-    train = decode_all(limit_source(parts["train"], UNLABELLED, seed=0))
+    train = decode_all(limit_source(parts["train"], count, seed=0))
     test = decode_all(limit_source(parts["test"], TESTED, seed=0))
     _save(path, train, test, [str(n) for n in range(10)])
 
@@ -87,7 +90,7 @@ def settings(seed: int, epochs: Mapping[str, int], views: Mapping[str, Any]) -> 
     return {
         "recipe": "simclr-v2/gray",
         "pretrain": {"epochs": epochs["pretrain"], "encoder_options": TEACHER, "view_options": dict(views)},
-        "finetune": {"unlabelled_batch": 96, "unlabelled_epochs": 1},
+        "finetune": TUNE,
         "distill": {"epochs": epochs["distill"]},
         "student": "small",
         "student_options": QUARTER,
@@ -127,7 +130,7 @@ def layers(found: Semi, data: Path, work: Path, amounts: Sequence[int], draws: i
                 out = work / f"layer-{layer}-{amount}-{draw}"
                 done = nearfar.finetune(
                     found.path / "pretrained", data, out=out, per_class=amount, draw=draw, from_layer=layer,
-                    resume=(out / "config.yaml").is_file(),
+                    resume=(out / "config.yaml").is_file(), **TUNE,
                 )  # fmt: skip
                 values.append(done[name].value)
             cells.append(f"{100 * np.mean(values):.1f} ± {100 * np.std(values, ddof=1):.1f}")
@@ -151,25 +154,28 @@ def claims(found: Semi, name: str) -> list[str]:
     return said
 
 
-def on_fashion(folder: Path, work: Path, draws: int, epochs: Mapping[str, int]) -> None:
+def on_fashion(
+    folder: Path, work: Path, count: int, sweep: Sequence[int], draws: int, epochs: Mapping[str, int]
+) -> None:
     data = work / "fashion.npz"
     if not data.is_file():
-        fashion(folder, data)
+        fashion(folder, data, count)
     views = {"rotate": 0.0, "scale": (0.2, 1.0)}
     with Timer() as timer:
-        found = nearfar.semi(data, out=work / "fashion", sweep=SWEEP, draws=draws, **settings(0, epochs, views))
-        by_layer = layers(found, data, work, SWEEP[:2], draws, "top-1")
-    amounts = [f"{n} per class" for n in SWEEP]
+        found = nearfar.semi(data, out=work / "fashion", sweep=tuple(sweep), draws=draws, **settings(0, epochs, views))
+        by_layer = layers(found, data, work, sweep[:2], draws, "top-1")
+    amounts = [f"{n} per class" for n in sweep]
     write(
         "few_labels_fashion",
-        title=f"Few labels: Fashion-MNIST, {UNLABELLED:,} unlabelled images",
+        title=f"Few labels: Fashion-MNIST, {count:,} unlabelled images",
         tables=[
             table("Test accuracy, %", ["", *amounts, "parameters, M"], rows_of(found, "top-1")),
             table("Fine-tuning from a layer of the head, %", ["", *amounts[:2]], by_layer),
             table("Calibration: ECE, % (after temperature scaling)", ["", *amounts], calibration(found)),
         ],
         notes=[*notes(draws, epochs, timer.seconds), *claims(found, "top-1")],
-        command="uv run python -m benchmarks.few_labels FASHION XRAYS --only fashion",
+        command=f"uv run python -m benchmarks.few_labels FASHION XRAYS --only fashion --unlabelled {count} --sweep "
+        f"{' '.join(map(str, sweep))} --draws {draws} --pretrain {epochs['pretrain']} --distill {epochs['distill']}",
     )
 
 
@@ -228,8 +234,8 @@ def calibration(found: Semi) -> list[list[Any]]:
 def notes(draws: int, epochs: Mapping[str, int], seconds: float) -> list[str]:
     return [
         f"mean ± standard deviation over {draws} draws of the labels; one pretraining, seed 0, for all draws",
-        f"phases: SimCLRv2 (recipe simclr-v2/gray) for {epochs['pretrain']} epochs without labels, fine-tuning at its "
-        f"defaults (LARS, 200 steps or 60 epochs, from layer 1), distillation for {epochs['distill']} epochs, pseudo-"
+        f"phases: SimCLRv2 (recipe simclr-v2/gray) for {epochs['pretrain']} epochs without labels, fine-tuning "
+        f"with LARS in 200 steps or 20 epochs of 64 from layer 1, distillation for {epochs['distill']} epochs, pseudo-"
         "labels in 200 steps; the paper has 800 and 400 epochs, so what follows is about small budgets",
         "encoders: small, width 16; student: width 8, a quarter of the parameters, from the distilled model",
         "the last step is scored; kNN, linear probe and label propagation are on the frozen pretrained features",
@@ -242,6 +248,8 @@ def main() -> None:
     parser.add_argument("fashion", type=Path)
     parser.add_argument("xrays", type=Path)
     parser.add_argument("--only", choices=["fashion", "xrays"])
+    parser.add_argument("--unlabelled", type=int, default=10_000)
+    parser.add_argument("--sweep", type=int, nargs="+", default=[1, 4, 10, 25, 100])
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--work", type=Path, default=None)
     parser.add_argument("--pretrain", type=int, default=20)
@@ -251,7 +259,7 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     epochs = {"pretrain": arguments.pretrain, "distill": arguments.distill}
     if arguments.only != "xrays":
-        on_fashion(arguments.fashion, work, arguments.draws, epochs)
+        on_fashion(arguments.fashion, work, arguments.unlabelled, arguments.sweep, arguments.draws, epochs)
     if arguments.only != "fashion":
         on_xrays(arguments.xrays, work, arguments.draws, epochs)
 

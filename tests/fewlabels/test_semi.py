@@ -139,6 +139,12 @@ def test_labels_that_cannot_be_drawn_cost_no_training(data: Path, tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
+def test_there_must_be_something_to_score(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="semi: test items must be given, and labelled"):
+        go(data, tmp_path / "out", per_class=1, test_split="none")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

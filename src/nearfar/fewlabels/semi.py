@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from rich.table import Table as RichTable
 
 from nearfar.config import from_mapping, to_mapping
-from nearfar.errors import ConfigError, require
+from nearfar.errors import ConfigError, DataError, require
 from nearfar.fewlabels.folders import settle
 from nearfar.fewlabels.outputs import write_all
 from nearfar.fewlabels.parts import Data, choose_rows, open_data
@@ -20,6 +20,7 @@ from nearfar.fewlabels.project import Amount, Project
 from nearfar.fewlabels.settings import DistillConfig, FinetuneConfig, LabelChoice, SemiConfig
 from nearfar.fewlabels.start import Start, open_start, reading
 from nearfar.fewlabels.summary import Row, rows_of, table_of
+from nearfar.fewlabels.targets import known_rows
 from nearfar.methods import METHODS
 from nearfar.modalities import choose
 from nearfar.pipeline.data import content_digest
@@ -96,6 +97,9 @@ def semi(
         options = modality.check_options({**first.reading, **labels.input_options})
     amounts = _amounts(settings, labels)
     found = open_data(data, dataclasses.replace(labels, per_class=None, fraction=None), modality, options)
+    scored = found.test is not None and found.test_values is not None and len(known_rows(found.test_values)) > 0
+    fix = "give data with a labelled test split, or --test-labels"
+    require(scored, "semi", "test items", "given, and labelled: the report is about them", "none", fix, error=DataError)
     for amount in amounts:  # whatever is wrong with the labels is said before anything is trained
         choose_rows(found.targets, found.values, amount.choice)
     project = Project(Path(out))
