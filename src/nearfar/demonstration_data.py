@@ -130,7 +130,8 @@ def _fresh(folder: Path) -> Path:
 
 def _config(modality: str, train: Source, seed: int) -> PretrainConfig:
     """Return the recipe that fits: of texts, the one for pairs where a row has two."""
-    name = {"text": "simcse/small", "image-text": "clip/small"}.get(modality, "simclr/small")
+    names = {"audio": "simclr/audio", "text": "simcse/small", "image-text": "clip/small"}
+    name = names.get(modality, "simclr/small")
     if modality == "text" and len(train.read(0)) > 1:
         name = "simcse/pairs"
     config = RECIPES.get(name)()
