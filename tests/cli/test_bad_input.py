@@ -86,7 +86,7 @@ def _text(root: Path) -> Path:
 
 BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "an empty folder": (_empty, "must hold at least one image file, got none"),
-    "a folder without images": (_no_images, "must hold at least one image file, got none"),
+    "a folder without images": (_no_images, "or folders of .txt files, got no such files"),
     "no such path": (_missing, "DATA must be an existing folder or file, got neither"),
     "two of forty broken": (
         _two_broken,
@@ -100,9 +100,9 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "NaN in an array": (_nan, "images must be finite, got NaN or infinity in row 7"),
     "pickled objects": (_pickled, "cannot be read as an array file"),
-    "a manifest without paths": (_no_path_column, "the columns must be path and"),
+    "a manifest without paths": (_no_path_column, "table: columns must be one or more that vary, got none"),
     "a manifest of files that are gone": (_manifest_of_nothing, "path must be an existing file, got 'gone.png'"),
-    "a file of another kind": (_text, "a file's ending must be one of"),
+    "a file of another kind": (_text, "number of texts must be >= 2, got 1"),
 }
 
 

@@ -43,9 +43,10 @@ def _guides(more: Tensor) -> tuple[Tensor, Tensor]:
     return more, more + 0.8 * more.roll(1, 1)
 
 
-def _weight(width: int) -> Tensor:
-    """A fixed matrix that is neither symmetric nor near one."""
-    return torch.sin(torch.arange(width * width, dtype=torch.float64) + 0.5).reshape(width, width)
+def _weight(width: int, like: Tensor | None = None) -> Tensor:
+    """A fixed matrix that is neither symmetric nor near one, in float64 or as wide as a loss computes in."""
+    weight = torch.sin(torch.arange(width * width, dtype=torch.float64) + 0.5).reshape(width, width)
+    return weight if like is None else weight.to(torch.promote_types(like.dtype, torch.float32))
 
 
 CASES: dict[str, Case] = {
@@ -55,7 +56,7 @@ CASES: dict[str, Case] = {
         anchors=2,
     ),
     "bilinear_nce": Case(
-        lambda x, y, m, ids, **s: losses.bilinear_nce(x, y, _weight(x.shape[1]).to(x.dtype), **s),
+        lambda x, y, m, ids, **s: losses.bilinear_nce(x, y, _weight(x.shape[1], like=x), **s),
         lambda x, y, m, ids: reference.bilinear_nce(x, y, _weight(x.shape[1])),
     ),
     "info_nce": Case(

@@ -109,7 +109,7 @@ def test_real_tile_boundaries(n: int, tau: float) -> None:
         assert_same(results[0], results[1], 1e-5)
 
 
-@pytest.mark.parametrize("name", ENGINE)
+@pytest.mark.parametrize("name", [name for name in ENGINE if name != "bilinear_nce"])  # its norms count
 @pytest.mark.parametrize("exponent", [-24, -6, 6, 24, 36])
 def test_extreme_norms_change_nothing(name: str, exponent: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses on directions give the same value at any norm, and a gradient that shrinks as the norm grows."""

@@ -110,7 +110,7 @@ class Graph(Engine):
         params.efSearch = int(max(self.plan.breadth * widen, k) * min(wanted, 50))
         if selector is not None:
             params.sel = selector
-        found: tuple[Floats, Slots] = self.index.search(points, k, params=params)
+        found: tuple[Floats, Slots] = _search(self.index, points, k, params)
         del bits
         return found
 
@@ -174,7 +174,7 @@ class Cells(Engine):
             params.sel = selector
         if shown is None or not filtered:
             params.nprobe = min(self.plan.nlist, math.ceil(self.plan.nprobe * widen))
-            found: tuple[Floats, Slots] = self.index.search(points, k, params=params)
+            found: tuple[Floats, Slots] = _search(self.index, points, k, params)
             del bits
             return found
         cells, nearness = self._cells_holding(points, shown, self.plan.nprobe * widen)
@@ -247,3 +247,10 @@ def _ivf_pq(faiss: Any, quantizer: Any, dim: int, nlist: int, metric: Any) -> An
 
 def _ivf_binary(faiss: Any, quantizer: Any, dim: int, nlist: int, metric: Any) -> Any:
     return faiss.IndexIVFRaBitQ(quantizer, dim, nlist, metric)
+
+
+def _search(index: Any, points: Floats, k: int, params: Any) -> tuple[Floats, Slots]:
+    """Search with parameters, also where ``faiss.contrib.torch_utils`` has put a search without them in the way."""
+    search = getattr(index, "search_numpy", index.search)
+    found: tuple[Floats, Slots] = search(points, k, params=params)
+    return found

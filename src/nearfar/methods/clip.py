@@ -16,6 +16,8 @@ Tuning", CVPR 2022, https://arxiv.org/abs/2111.07991: ``lock_images`` trains the
 The first view of an item is the picture and the second its text, each for its own side of the encoder; with an encoder
 of one kind of item, the views may be any two of it. Defaults: t starts at 1 / 0.07 and stays at 100 or below; SigLIP's
 starts at 10, its bias at -10, as published.
+
+Departures: none in losses and scales; the two sides are the encoders that were chosen, not the papers' own.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ https://arxiv.org/abs/1904.06627) is among the best there, and the default here.
 Without a head what is trained is what is indexed: distances between representations h. Batches want several items of
 each class, so the sampler is M per class unless another is named. Items without a label (-1) are left out. Pairs,
 triplets, graded scores and sets of labels take the place of classes where the data give them.
+
+Departures: losses and miners have the settings of their own papers, not those tuned for the comparison.
 """
 
 from __future__ import annotations

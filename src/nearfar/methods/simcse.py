@@ -14,7 +14,9 @@ libraries call multiple negatives ranking. ``chunk_size`` encodes the batch in p
 (https://arxiv.org/abs/2101.06983): the memory is that of a part, the negatives those of the batch.
 
 Defaults: temperature 0.05 and the head are the paper's, which keeps the head for evaluation where labels gave the
-pairs. Departure: the head is dropped in either case, since it is no part of an encoder here.
+pairs.
+
+Departures: the head is dropped in either case, since it is no part of an encoder here.
 """
 
 from __future__ import annotations
