@@ -24,9 +24,6 @@ from tests.comparing.here import Here, Stop, again
     ("changes", "said"),
     [
         ({"budget": "2epochs"}, "was begun with budget 1epochs, got 2epochs; give the same, or choose another --out"),
-        ({"methods": ["simclr"]}, "begun with methods simclr supcon, got simclr;"),
-        ({"methods": ["supcon", "simclr"]}, "begun with methods simclr supcon, got supcon simclr;"),
-        ({"seeds": 3}, "begun with seeds 2, got 3;"),
         ({"batch_size": 16}, "begun with batch-size 32, got 16;"),
         ({"encoder_options": {"width": 8}}, "begun with encoder-options {'width': 4}, got {'width': 8};"),
         ({"recipe_set": "none"}, "begun with recipe-set small, got none;"),
@@ -43,6 +40,17 @@ def test_another_setting_is_refused_by_its_name(
     assert str(caught.value).startswith(str(copy))
     assert here.jobs == []
     assert (copy / "compare.yaml").read_bytes() == before
+
+
+def test_seeds_and_methods_join_a_comparison_and_nothing_is_run_again(data: Path, copy: Path, here: Here) -> None:
+    alone = again(data, copy, methods=["simclr"])
+    assert here.jobs == []
+    assert [row.name for row in alone.rows if not row.baseline] == ["simclr"]
+    more = again(data, copy, methods=["byol", "simclr"], seeds=3)
+    trained = [job for job in here.jobs if job.startswith("pretrain")]
+    assert trained == [f"pretrain: {name}" for name in ("byol, seed 0", "byol, seed 1", "byol, seed 2", "simclr, seed 2")]
+    assert [row.name for row in more.rows if not row.baseline] == ["byol", "simclr"]
+    assert set(load_yaml(copy / "compare.yaml")["methods"]) == {"simclr", "supcon", "byol"}
 
 
 def test_other_data_and_other_recipes_are_refused(

@@ -108,6 +108,7 @@ def compare(
 
 
 def _facts(config: CompareConfig, digests: Sequence[str], entries: Sequence[Any]) -> dict[str, Any]:
-    """Return what must be the same when a comparison goes on; threads change no number."""
-    values = {name: value for name, value in to_mapping(config).items() if name != "threads"}
+    """Return what must be the same when a comparison goes on; more seeds or methods change no run that exists."""
+    free = ("methods", "seeds", "threads")
+    values = {name: value for name, value in to_mapping(config).items() if name not in free}
     return {"settings": values, "data": list(digests), "methods": {entry.name: entry.own() for entry in entries}}

@@ -2,7 +2,7 @@
 
 ::
 
-    DIR/compare.yaml              the settings; a call with others is refused
+    DIR/compare.yaml              the settings; a call with others is refused, but for more seeds or methods
     DIR/data.npz                  images that were given in memory
     DIR/runs/METHOD-SEED/         ordinary run folders
     DIR/probes/METHOD.json        how long an epoch takes, where the budget is minutes
@@ -83,7 +83,8 @@ class Folder:
     def claim(self, values: Mapping[str, Any]) -> None:
         """Write the settings down, or see that they are those that the comparison was begun with.
 
-        Where nothing was trained yet, others take their place.
+        Where nothing was trained yet, others take their place. Methods that were not in it before join; what is
+        written down of the others stays.
 
         Args:
             values: ``settings``, ``data`` and ``methods``, each a mapping.
@@ -93,9 +94,14 @@ class Folder:
             RunError: when the folder holds something else.
         """
         if self.settings.is_file():
-            before = self._before()
-            differs = next(_differences(before, _plain(values)), None)
+            before, now = self._before(), _plain(values)
+            known = before["methods"] or {}
+            together = {**known, **now["methods"]}
+            common = {name: own for name, own in now["methods"].items() if name in known}
+            differs = next(_differences(before, {**now, "methods": {**known, **common}}), None)
             if differs is None:
+                if together.keys() != known.keys():
+                    self._write({**values, "methods": together})
                 return
             if self._begun():
                 fix = "give the same, or choose another --out"
@@ -107,6 +113,9 @@ class Folder:
             if others:
                 got = f"one with {', '.join(others[:3])}"
                 raise RunError(f"{self.path}: must be a new folder or a comparison, got {got}; choose another --out")
+        self._write(values)
+
+    def _write(self, values: Mapping[str, Any]) -> None:
         write_atomic(self.settings, dump_yaml({"format": FORMAT, "nearfar": __version__, **values}))
 
     def _before(self) -> dict[str, Any]:
