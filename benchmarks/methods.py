@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--width", type=int, default=32, help="of the small encoder")
-    parser.add_argument("--vits", action=argparse.BooleanOptionalAction, default=True, help="the transformers as well")
+    parser.add_argument("--more", action=argparse.BooleanOptionalAction, default=True, help="ViTs, distillation")
     parser.add_argument("--here", action="store_true", help="no process of its own for a run: faster, no memory told")
     parser.add_argument("--note", action="append", default=[], help="a sentence for the record")
     arguments = parser.parse_args()
@@ -64,10 +64,10 @@ def main() -> None:
     }  # fmt: skip
     small = {"encoder": "small", "encoder_options": {"width": arguments.width}}
     found = {"small": run(arguments, "small", methods, **same, **small)}
-    if "simclr" in methods:
+    if arguments.more and "simclr" in methods:
         teacher = arguments.out / "small" / "runs" / "simclr-0"
         found["distill"] = run(arguments, "distill", ["distill"], **same, **small, recipe_set=_distilling(teacher))
-    if arguments.vits:
+    if arguments.more:
         vit = mae_small()
         of_vit = {"encoder": vit.encoder, "encoder_options": vit.encoder_options, "image_size": vit.image_size or 28}
         found["vit"] = run(arguments, "vit", ["simclr", *VITS], **same, **of_vit)
