@@ -72,9 +72,9 @@ def check(who: str, name: str, annotation: Any, value: Any) -> Any:
     Raises:
         ConfigError: when it cannot be converted.
     """
-    if isinstance(value, str) and value.startswith("{") and _takes_mapping(annotation):
+    if isinstance(value, str) and any(value.startswith(mark) and _takes(annotation, *kinds) for mark, kinds in _JSON):
         with contextlib.suppress(ValueError):
-            value = json.loads(value)  # a mapping within a mapping, from a flag or a file
+            value = json.loads(value)  # a mapping or a list within a mapping, from a flag or a file
     plain = dataclasses.is_dataclass(annotation) or hasattr(annotation, "model_fields")
     try:
         adapter = TypeAdapter(annotation, config=None if plain else ConfigDict(arbitrary_types_allowed=True))
@@ -86,8 +86,12 @@ def check(who: str, name: str, annotation: Any, value: Any) -> Any:
         raise ConfigError(sentence(who, where, must, repr(value))) from None
 
 
-def _takes_mapping(annotation: Any) -> bool:
-    return typing.get_origin(annotation) is dict or any(_takes_mapping(part) for part in typing.get_args(annotation))
+_JSON: tuple[tuple[str, tuple[type, ...]], ...] = (("{", (dict,)), ("[", (list, tuple)))
+
+
+def _takes(annotation: Any, *kinds: type) -> bool:
+    """Whether a value of one of these kinds, or of a union with one of them, is asked for."""
+    return typing.get_origin(annotation) in kinds or any(_takes(part, *kinds) for part in typing.get_args(annotation))
 
 
 def from_mapping(cls: type[T], values: Mapping[str, Any], who: str) -> T:

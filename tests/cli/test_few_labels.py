@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nearfar.encoders import load_encoder
 from nearfar.training.run import Run
 from tests.cli.call import call, refused
 from tests.samples import TINY, pictures, train
@@ -39,6 +40,7 @@ def test_finetune_then_distill(run: Path, data: Path, tmp_path: Path, capsys: py
     assert "--resume: per-class must be 3" in refused(asked)
     student = tmp_path / "student"
     settings = ("--student", "small", "--student-options.width", 2, "--epochs", 1, "--batch-size", 16)
+    settings += ("--view-options.scale", 0.5, 1, "--input-options.channels", 1)
     done = call(capsys, "distill", tuned, data, "--out", student, *settings, "--accelerator", "cpu", "--threads", 1)
     assert done.code == 0, done.err
     assert "top-1" in done.out
@@ -61,7 +63,8 @@ def test_semi_takes_a_recipe_for_its_first_phase(
     small = [f"--pretrain.{name.replace('_', '-')}={TINY[name]}" for name in ("batch_size", "threads", "accelerator")]
     done = call(
         capsys, "semi", data, "--out", tmp_path / "out", "--recipe", "simclr-v2/gray", "--per-class", 2,
-        "--pretrain.epochs=1", *small, "--finetune.least-steps=2",
+        "--pretrain.epochs=1", *small, "--pretrain.encoder-options.width", 4, "--finetune.least-steps=2",
+        "--finetune.view-options.scale", 0.9, 1, "--distill.student-options.width", 2,
         "--finetune.epochs=1", "--distill.epochs=1", "--distill.batch-size=16", "--pseudo-labels", "none",
         "--accelerator", "cpu", "--threads", 1,
     )  # fmt: skip
@@ -69,6 +72,10 @@ def test_semi_takes_a_recipe_for_its_first_phase(
     for phase in ("fine-tuned", "distilled", "from scratch", "linear probe", "kNN", "label propagation"):
         assert phase in done.out
     assert Run(tmp_path / "out" / "pretrained").config()["view_options"]["scale"] == [0.2, 1.0]
+    assert Run(tmp_path / "out" / "pretrained").config()["encoder_options"] == {"width": 4}
+    tuned, student = (Run(tmp_path / "out" / "2-per-class-0" / name) for name in ("finetuned", "distilled"))
+    assert tuned.config()["view_options"] == {"scale": ["0.9", "1"]}
+    assert load_encoder(student.path)[1].options["width"] == 2
     assert json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
     assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
 

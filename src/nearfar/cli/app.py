@@ -11,6 +11,7 @@ from cyclopts import App, ArgumentCollection, CycloptsError, Parameter
 from cyclopts.config import Dict
 
 from nearfar._version import __version__
+from nearfar.cli.nested import folded
 from nearfar.errors import NearfarError, RunError
 from nearfar.progress import stderr
 
@@ -60,7 +61,7 @@ def launch(
         debug: show the traceback of an error.
     """
     app.config = (_remember_flags, *_sources(config, recipe))
-    app(list(tokens), exit_on_error=False, print_error=False)
+    app(folded(tokens), exit_on_error=False, print_error=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

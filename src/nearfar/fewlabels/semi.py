@@ -88,7 +88,7 @@ def semi(
         RunError: when ``out`` or ``run`` cannot be used, or training fails.
     """
     settings, labels = settle("semi", config or SemiConfig(), choice, changes)
-    first = _checked(settings)
+    settings, first = _checked(settings)
     start = None if settings.run is None else open_start(settings.run, data, labels.input_options)
     if start is not None:
         modality, options = reading(start.inputs, labels)
@@ -118,20 +118,21 @@ def semi(
     return Semi(project.path, rows)
 
 
-def _checked(settings: SemiConfig) -> PretrainConfig:
-    """Check the settings of all phases before anything is read; return those of the first."""
+def _checked(settings: SemiConfig) -> tuple[SemiConfig, PretrainConfig]:
+    """Check the settings of all phases before anything is read; return them with their types, and the first phase's."""
     own = {"accelerator": settings.accelerator, "precision": settings.precision, "threads": settings.threads}
-    for cls, given, who in (
-        (FinetuneConfig, settings.finetune, "finetune"),
-        (DistillConfig, settings.distill, "distill"),
-    ):
-        from_mapping(cls, {**own, **given}, who)
+    tuned = from_mapping(FinetuneConfig, {**own, **settings.finetune}, "finetune")
+    student = from_mapping(DistillConfig, {**own, **settings.distill}, "distill")
     plain = PretrainConfig(method="simclr-v2") if settings.recipe is None else RECIPES.get(settings.recipe)()
     given = {**own, "seed": settings.seed, "probe": False, "modality": settings.modality, **settings.pretrain}
     first = from_mapping(PretrainConfig, {**to_mapping(plain), **given}, "pretrain")
     labels, fix = METHODS.get(first.method).info.labels, "take one such as simclr-v2"
     require(not labels, "semi", "pretrain.method", "one without labels", first.method, fix, error=ConfigError)
-    return first
+    typed = {
+        phase: {name: to_mapping(record)[name] for name in getattr(settings, phase)}
+        for phase, record in (("pretrain", first), ("finetune", tuned), ("distill", student))
+    }
+    return dataclasses.replace(settings, **typed), first
 
 
 def _amounts(settings: SemiConfig, labels: LabelChoice) -> list[Amount]:

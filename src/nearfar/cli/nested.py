@@ -1,0 +1,91 @@
+"""Settings within settings as flags: ``--pretrain.encoder-options.width 16``, ``--view-options.speed 1 1``.
+
+cyclopts fills mappings of one level, one value a key. What lies deeper and lists of numbers are put together here and
+go on as JSON, which `nearfar.config.check` reads, so that both arrive as they would from a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from nearfar.errors import ConfigError
+
+__all__ = ["folded"]
+
+_FLAG = re.compile(r"--([A-Za-z][\w-]*(?:\.[\w-]+)+)(?:=(.*))?", re.DOTALL)
+
+_PHASES = ("pretrain", "finetune", "distill")
+"""Settings whose keys are settings themselves, beside those called ``...-options``."""
+
+
+def folded(tokens: Sequence[str]) -> list[str]:
+    """Return the tokens of a command with every setting of a mapping as one token, ``--NAME.KEY=VALUE``.
+
+    Hyphens in names of settings become underscores; keys that data have given, such as names of columns, stay.
+
+    Raises:
+        ConfigError: when a setting is given twice, or as a value and as a mapping.
+    """
+    left, found = list(tokens), []
+    places: dict[str, tuple[int, dict[str, Any]]] = {}
+    while left:
+        word = left.pop(0)
+        if word == "--":
+            return [*found, word, *left]
+        match = _FLAG.fullmatch(word)
+        values = [] if match is None else _values(match[2], left)
+        if match is None or not values:
+            found.append(word)
+            continue
+        root, key, *deeper = _spelled(match[1].split("."))
+        name = f"--{root}.{key}"
+        if not deeper:
+            found.append(f"{name}={values[0] if len(values) == 1 else json.dumps(values)}")
+            continue
+        place, tree = places.setdefault(name, (len(found), {}))
+        _put(tree, deeper, values[0] if len(values) == 1 else values, f"--{match[1]}")
+        found[place:] = [f"{name}={json.dumps(tree, ensure_ascii=False)}", *found[place + 1 :]]
+    return found
+
+
+def _values(given: str | None, left: list[str]) -> list[str]:
+    """Take what belongs to a flag from the tokens behind it: one value, or as many numbers as follow each other."""
+    if given is not None:
+        return [given]
+    count = 1 if left and not left[0].startswith("--") else 0
+    while count and count < len(left) and all(_is_number(text) for text in left[: count + 1]):
+        count += 1
+    values = left[:count]
+    del left[:count]
+    return values
+
+
+def _is_number(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        float(text)
+        return True
+    return False
+
+
+def _spelled(parts: Sequence[str]) -> list[str]:
+    """Return the parts of a flag with the names of settings as they are in Python."""
+    own = [parts[0]]
+    for above, part in itertools.pairwise(parts):
+        settings = above in _PHASES or above.replace("_", "-").endswith("-options")
+        own.append(part.replace("-", "_") if settings else part)
+    return own
+
+
+def _put(tree: dict[str, Any], path: Sequence[str], value: Any, flag: str) -> None:
+    for part in path[:-1]:
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"{flag}: must be given as a value or as a mapping, got both; leave one out")
+    if path[-1] in tree:
+        raise ConfigError(f"{flag}: must be given once, got two values; leave one out")
+    tree[path[-1]] = value
