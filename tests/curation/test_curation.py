@@ -17,6 +17,7 @@ from nearfar.curation import (
     near_duplicates,
     neighbours,
     outlier_scores,
+    outvoted_labels,
     suspicious_labels,
 )
 from nearfar.errors import InputError
@@ -198,3 +199,34 @@ def test_a_rare_class_is_not_outvoted_by_size():
 def test_wrong_input_is_one_sentence(call, sentence):
     with pytest.raises(InputError, match=sentence):
         call(np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32))
+
+
+def test_votes_of_known_neighbours_are_those_of_a_loop():
+    rng = np.random.default_rng(0)
+    distances, found = rng.random((40, 6)).astype(np.float32), rng.integers(-1, 40, (40, 6))
+    labels = rng.integers(-1, 3, 40)
+    sizes = {name: int((labels == name).sum()) for name in range(3)}
+    expected = []
+    for row in np.flatnonzero(labels >= 0):
+        votes = dict.fromkeys(range(3), 0.0)
+        for far, other in zip(distances[row], found[row], strict=True):
+            if other >= 0 and labels[other] >= 0:
+                votes[int(labels[other])] += np.exp(-float(far) / 0.2) / sizes[int(labels[other])]
+        total = sum(votes.values()) or 1.0
+        best = max(votes, key=lambda name: votes[name])
+        suspicion = (votes[best] - votes[int(labels[row])]) / total
+        if best != labels[row] and suspicion >= 0.3:
+            expected.append((-suspicion, int(row), best))
+    judged = outvoted_labels(distances, found, labels, temperature=0.2, least=0.3)
+    assert len(expected) > 5
+    assert list(zip(judged.rows.tolist(), judged.suggested.tolist(), strict=True)) == [
+        one[1:] for one in sorted(expected)
+    ]
+    np.testing.assert_allclose(judged.suspicion, [-one[0] for one in sorted(expected)], rtol=1e-6)
+
+
+def test_many_rows_are_clustered_by_the_centres_of_a_part():
+    x, truth = blobs([12_000, 9_000, 4_000], spread=0.02)
+    found = k_means_clusters(x, clusters=3)
+    assert found.labels.tolist() == truth.tolist()
+    assert found.distances.max() < 0.1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import nearfar
 from nearfar.errors import DataError, InputError
 from nearfar.exploring import Collection, Column, Graph
 from nearfar.exploring import layout as layouts
@@ -111,6 +112,44 @@ def test_duplicates_are_joined_into_groups(graph):
 def test_the_wrong_label_is_doubted(graph):
     doubts = graph.doubts()
     assert [(one.row, one.given, one.suggested) for one in doubts] == [(WRONG, "cat", "dog")]
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_the_page_shows_what_the_verbs_find(tmp_path, metric):
+    x, labels = vectors(), ["cat" if row in (WRONG, 13) else ("cat", "dog")[row % 2] for row in range(COUNT)]
+    index = create(8, metric=metric)
+    index.add([f"{row}" for row in range(COUNT)], x, labels)
+    index.save(tmp_path / "index")
+    items = Collection.of_index("pets", index)
+    graph = Graph(items).wait()
+    found = nearfar.cluster(tmp_path / "index", clusters=len(items.column("cluster").names))
+    clusters = dict(zip(found.column("id"), found.column("cluster"), strict=True))
+    assert [f"cluster {clusters[name]}" for name in items.ids] == list(items.column("cluster").raw)
+    if metric == "cosine":
+        doubts = [(items.ids[one.row], one.given, one.suggested, round(one.own, 4)) for one in graph.doubts()]
+        listed = nearfar.label_errors(tmp_path / "index")
+        assert doubts == [row[:4] for row in listed.rows]
+        assert {name for name, *_ in doubts} == {str(WRONG), "13"}
+        groups = sorted(one.rows for one in graph.duplicates(0.001))
+        repeats = nearfar.dedupe(tmp_path / "index", distance=0.001)
+        expected: dict[int, list[int]] = {}
+        for name, group in zip(repeats.column("id"), repeats.column("group"), strict=True):
+            expected.setdefault(group, []).append(int(name))
+        assert groups == sorted(sorted(rows) for rows in expected.values()) != []
+    else:
+        assert {one.row for one in graph.doubts()} == {WRONG, 13}
+
+
+def test_many_whole_numbers_as_labels_are_doubted_too():
+    index = create(8)
+    labels = [row // 4 for row in range(COUNT)]  # 30 classes: a colour scale, not a legend
+    centres = np.random.default_rng(3).normal(size=(30, 8))
+    x = (centres[labels] + np.random.default_rng(4).normal(size=(COUNT, 8)) * 0.01).astype(np.float32)
+    labels[8] = 29
+    index.add(list(range(COUNT)), x, labels)
+    assert [(one.row, one.given, one.suggested) for one in Graph(Collection.of_index("x", index)).wait().doubts()] == [
+        (8, "29", "2")
+    ]
 
 
 def test_a_map_of_more_than_are_fitted_keeps_near_things_near(monkeypatch, tmp_path):

@@ -9,8 +9,8 @@ no index.
 
 from nearfar.curation.choose import core_set, most_uncertain
 from nearfar.curation.clusters import Clusters, hdbscan_clusters, k_means_clusters
-from nearfar.curation.duplicates import Duplicates, near_duplicates
-from nearfar.curation.label_errors import LabelErrors, suspicious_labels
+from nearfar.curation.duplicates import Duplicates, joined, near_duplicates
+from nearfar.curation.label_errors import LabelErrors, outvoted_labels, suspicious_labels
 from nearfar.curation.neighbours import neighbours, pairs_within
 from nearfar.curation.outliers import outlier_scores
 
@@ -20,11 +20,13 @@ __all__ = [
     "LabelErrors",
     "core_set",
     "hdbscan_clusters",
+    "joined",
     "k_means_clusters",
     "most_uncertain",
     "near_duplicates",
     "neighbours",
     "outlier_scores",
+    "outvoted_labels",
     "pairs_within",
     "suspicious_labels",
 ]

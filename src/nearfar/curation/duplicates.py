@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,9 +10,10 @@ from numpy.typing import NDArray
 
 from nearfar.curation.neighbours import pairs_within
 
-__all__ = ["Duplicates", "near_duplicates"]
+__all__ = ["Duplicates", "joined", "near_duplicates"]
 
 Ints = NDArray[np.int64]
+Pairs = tuple[Ints, Ints, NDArray[np.float32]]
 
 
 class Duplicates(NamedTuple):
@@ -42,18 +44,29 @@ def near_duplicates(embeddings_ND: Any, *, distance: float = 0.05) -> Duplicates
     Raises:
         InputError: on a distance out of [0, 2), or a wrong shape or value.
     """
-    count = len(embeddings_ND)
+    return joined(len(embeddings_ND), pairs_within(embeddings_ND, distance, who="dedupe"))
+
+
+def joined(count: int, pairs: Iterable[Pairs]) -> Duplicates:
+    """Do what `near_duplicates` does where the close pairs are known already.
+
+    Args:
+        count: rows, N.
+        pairs: parts of them, each three arrays: one row of every pair, the other, and their distance.
+    """
     parent = np.arange(count)
     links = np.zeros(count, dtype=np.int64)
     nearest = np.full(count, np.inf, dtype=np.float32)
-    for first, second, apart in pairs_within(embeddings_ND, distance, who="dedupe"):
+    for first, second, apart in pairs:
         for i, j in zip(first.tolist(), second.tolist(), strict=True):
             _join(parent, i, j)
         np.add.at(links, first, 1)
         np.add.at(links, second, 1)
         np.minimum.at(nearest, first, apart)
         np.minimum.at(nearest, second, apart)
-    roots = np.array([_root(parent, row) for row in range(count)])
+    roots = parent[parent]
+    while (roots != parent).any():  # a parent never comes after its child
+        parent, roots = roots, roots[roots]
     order = np.argsort(roots, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(roots[order]) > 0])
     members = np.split(order, starts[1:])

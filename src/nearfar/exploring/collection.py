@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfar.curation import k_means_clusters
 from nearfar.errors import DataError, require
 from nearfar.exploring.columns import Column
 from nearfar.indexing import Id, Index, create
 
-__all__ = ["MOST_ITEMS", "Collection", "unit"]
+__all__ = ["MOST_ITEMS", "Collection"]
 
 MOST_ITEMS = 1_000_000
 MOST_COLUMNS = 64
-CLUSTERED = 20_000
-"""Items that the clusters' centres are found from."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ class Collection:
         found = [Column.of(title, raw) for title, raw in list(known.items())[:MOST_COLUMNS]]
         columns = [one for one in found if one is not None]
         if not any(one.name == "cluster" for one in columns) and len(ids) >= 10:
-            columns.append(_clusters(vectors, index.metric))
+            columns.append(_clusters(vectors))
         names = [str(one) for one in ids]
         place = {one: row for row, one in enumerate(names)}
         return cls(name, names, vectors, index.metric, index.fingerprint, tuple(columns), index, place)
@@ -137,32 +136,12 @@ def _other_columns(path: Path) -> dict[str, Sequence[Any]]:
     return {name: table[name].to_pylist() for name in wanted[:MOST_COLUMNS]}
 
 
-def _clusters(vectors: NDArray[np.float32], metric: str) -> Column:
-    """Return k-means clusters, of at most 20,000 items' centres, numbered by their size."""
-    from sklearn.cluster import MiniBatchKMeans
-
-    x = unit(vectors) if metric == "cosine" else vectors
-    rng = np.random.default_rng(0)
-    few = x if len(x) <= CLUSTERED else x[np.sort(rng.choice(len(x), CLUSTERED, replace=False))]
-    count = int(np.clip(round(np.sqrt(len(x) / 20)), 2, 20))
-    means = MiniBatchKMeans(count, random_state=0, n_init=3, batch_size=4096).fit(few)
-    found = np.concatenate([means.predict(x[at : at + 65_536]) for at in range(0, len(x), 65_536)])
-    order = np.argsort(-np.bincount(found, minlength=count), kind="stable")
-    number = np.empty(count, np.int64)
-    number[order] = np.arange(count)
-    return Column(
-        "cluster",
-        "class",
-        number[found].astype(np.int16),
-        tuple(f"cluster {one + 1}" for one in range(count)),
-        [f"cluster {one + 1}" for one in number[found]],
-    )
-
-
-def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return vectors of norm 1; zeros stay zeros."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(norms > 0, norms, 1), dtype=np.float32)
+def _clusters(vectors: NDArray[np.float32]) -> Column:
+    """Return the clusters that `nearfar.cluster` finds, numbered by their size."""
+    count = int(np.clip(round(np.sqrt(len(vectors) / 20)), 2, 20))
+    found = k_means_clusters(vectors, clusters=count).labels
+    names = tuple(f"cluster {number}" for number in range(count))
+    return Column("cluster", "class", found.astype(np.int16), names, [names[number] for number in found])
 
 
 def _plain(value: Any) -> Any:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfar.curation import joined, outvoted_labels
+from nearfar.evaluation import encode_labels
 from nearfar.exploring.collection import Collection
-from nearfar.indexing import Neighbours
+from nearfar.indexing import Neighbours, normalised
 from nearfar.progress import say
 
 __all__ = ["Doubt", "Graph", "Group", "find_neighbours"]
@@ -21,10 +22,9 @@ K = 10
 AT_ONCE = 512
 EXACT = 100_000
 """Items up to which their neighbours are found exactly; beyond, by what the index chooses for a recall of 0.95."""
-SURE = 0.6
-"""The share of neighbours that must agree on another label before one is doubted."""
 
 Rows = NDArray[np.int32]
+Whole = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 
@@ -38,13 +38,13 @@ class Group:
 
 @dataclass(frozen=True)
 class Doubt:
-    """An item whose neighbours have another label than its own."""
+    """An item whose neighbours have another label than its own, and the shares of their votes for both."""
 
     row: int
     given: str
     suggested: str
-    votes: int
-    of: int
+    own: float
+    share: float
 
 
 def find_neighbours(
@@ -138,48 +138,42 @@ class Graph:
 
     def pairs(self, cut: float) -> list[tuple[int, int, float]]:
         """Return pairs (a < b) not farther apart than the cut, the closest first."""
+        low, high, apart = self._pairs(cut)
+        return list(zip(low.tolist(), high.tolist(), apart.tolist(), strict=True))
+
+    def _pairs(self, cut: float) -> tuple[Whole, Whole, Floats]:
         rows, distances = self.found
         a, place = np.nonzero((distances <= cut) & (rows >= 0))
         b, d = rows[a, place].astype(np.int64), distances[a, place]
         low, high = np.minimum(a, b), np.maximum(a, b)
         _, first = np.unique(low * len(rows) + high, return_index=True)
         order = first[np.lexsort((high[first], low[first], d[first]))]
-        return [(int(low[i]), int(high[i]), max(0.0, float(d[i]))) for i in order]
+        return low[order], high[order], np.maximum(d[order], 0)
 
     def duplicates(self, cut: float) -> list[Group]:
         """Return items joined by pairs not farther apart than the cut, the groups with the closest pair first."""
-        from scipy.sparse import coo_matrix
-        from scipy.sparse.csgraph import connected_components
-
-        pairs = self.pairs(cut)
-        if not pairs:
-            return []
-        a, b, d = (np.array(column) for column in zip(*pairs, strict=True))
-        count = len(self.collection)
-        _, parts = connected_components(coo_matrix((np.ones(len(a)), (a, b)), (count, count)), directed=False)
-        members = np.unique(np.concatenate([a, b]))
-        order = members[np.argsort(parts[members], kind="stable")]
-        borders = np.flatnonzero(np.diff(parts[order])) + 1
-        least: dict[int, float] = {}
-        for part, distance in zip(parts[a].tolist(), d.tolist(), strict=True):
-            least.setdefault(part, distance)  # pairs come closest first
-        groups = [Group(rows.tolist(), least[int(parts[rows[0]])]) for rows in np.split(order, borders)]
+        found = joined(len(self.collection), [self._pairs(cut)])
+        pairs = zip(found.groups, found.distances, strict=True)
+        groups = [Group(rows.tolist(), float(apart.min())) for rows, apart in pairs]
         return sorted(groups, key=lambda group: (group.distance, group.rows[0]))
 
     def doubts(self) -> list[Doubt]:
-        """Return items of which at least six of ten neighbours have one and the same other label, the surest first."""
+        """Return items whose neighbours vote for another label, as `nearfar.label_errors` does, the surest first."""
         column = self.collection.column("label")
-        if column is None or column.kind != "class":
+        if column is None or any(isinstance(value, float) for value in column.raw):
             return []
+        (codes,), names = encode_labels(column.raw)
+        found = outvoted_labels(self._angles(), self.found[0], codes)
+        numbers = zip(*(one.tolist() for one in found), strict=True)
+        return [Doubt(row, names[codes[row]], names[new], own, own + more) for row, new, own, more in numbers]
+
+    def _angles(self) -> Floats:
+        """Return (N, K) distances 1 - cos to the neighbours, whatever the index measures by."""
         rows, distances = self.found
-        codes = column.values.astype(np.int64)
-        near = np.where(rows >= 0, codes[rows], -1)
-        found: list[tuple[float, Any]] = []
-        for row in np.flatnonzero((codes >= 0) & (near[:, :1] >= 0).any(axis=1)):
-            known = near[row][near[row] >= 0]
-            votes = np.bincount(known)
-            best = int(votes.argmax())
-            if best != codes[row] and votes[best] >= SURE * len(known) and len(known) >= 3:
-                doubt = Doubt(int(row), column.names[codes[row]], column.names[best], int(votes[best]), len(known))
-                found.append((-votes[best] / len(known) + float(distances[row, 0]) * 1e-6, doubt))
-        return [doubt for _, doubt in sorted(found, key=lambda one: (one[0], one[1].row))]
+        if self.collection.metric == "cosine":
+            return distances
+        x, found = normalised(self.collection.vectors), np.full(rows.shape, np.inf, np.float32)
+        for start in range(0, len(rows), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            found[part] = 1 - np.einsum("nd,nkd->nk", x[part], x[rows[part]])
+        return found

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.errors import InputError, RunError
-from nearfar.exploring.collection import unit
 from nearfar.files import atomic_path
+from nearfar.indexing import normalised
 from nearfar.progress import say, track
 from nearfar.report import project
 
@@ -65,7 +65,7 @@ def layout(vectors: Floats, metric: str, *, method: Method = "auto", seed: int =
         kept = _kept(path, len(vectors))
         if kept is not None:
             return kept
-    x = unit(vectors) if metric == "cosine" else vectors
+    x = normalised(vectors) if metric == "cosine" else vectors
     found = project(x, "pca") if name == "pca" else _fitted(x, name, seed)
     if cache and len(vectors) > 2_000:
         _keep(path, found)

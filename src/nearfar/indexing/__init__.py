@@ -16,7 +16,7 @@ lightning, torchvision or timm, and nothing of nearfar above layer 2.
 from nearfar.indexing.base import Index
 from nearfar.indexing.expressions import read_where
 from nearfar.indexing.filters import parse_filter
-from nearfar.indexing.metrics import METRICS, Metric, pair_distances
+from nearfar.indexing.metrics import METRICS, Metric, normalised, pair_distances
 from nearfar.indexing.open import BACKENDS, create, open_index, open_unfinished
 from nearfar.indexing.records import Id, Label, Metadata, Neighbours, Records
 
@@ -31,6 +31,7 @@ __all__ = [
     "Neighbours",
     "Records",
     "create",
+    "normalised",
     "open_index",
     "open_unfinished",
     "pair_distances",

@@ -187,10 +187,10 @@ class Panel {
     const shown = state.items.slice(0, 100), rows = await this.app.source.rows(shown.map((one) => one.row));
     const cards = shown.map((one, i) => {
       const button = this.button("", () => { this.keepScroll = true; this.app.pick(one.row, true); }, { className: `doubt${one.row === this.app.selected ? " now" : ""}` });
-      button.append(this.app.source.picture(one.row), make("span", {}, make("s", { textContent: one.given }), " → ", make("b", { textContent: one.suggested })), make("small", { textContent: `${one.votes} of ${one.of} neighbours say so` }), make("span", { className: "name", textContent: rows[i].id }));
+      button.append(this.app.source.picture(one.row), make("span", {}, make("s", { textContent: one.given }), " → ", make("b", { textContent: one.suggested })), make("small", { textContent: `${Math.round(100 * one.share)}% of the neighbours' votes, ${Math.round(100 * one.own)}% for its own` }), make("span", { className: "name", textContent: rows[i].id }));
       return button;
     });
     const title = state.total ? `${grouped(state.total)} doubtful labels` : "No doubtful labels";
-    return [make("h2", { textContent: title }), make("p", { className: "soft", textContent: "Most nearest neighbours of these items have one and the same other label. The surest come first." }), this.bar(this.markButton(shown.map((one) => one.row), `Mark these ${shown.length}`)), ...cards];
+    return [make("h2", { textContent: title }), make("p", { className: "soft", textContent: "The nearest neighbours of these items vote for another label; near ones and rare labels count more. The surest come first." }), this.bar(this.markButton(shown.map((one) => one.row), `Mark these ${shown.length}`)), ...cards];
   }
 }
