@@ -48,7 +48,9 @@ def test_seeds_and_methods_join_a_comparison_and_nothing_is_run_again(data: Path
     assert [row.name for row in alone.rows if not row.baseline] == ["simclr"]
     more = again(data, copy, methods=["byol", "simclr"], seeds=3)
     trained = [job for job in here.jobs if job.startswith("pretrain")]
-    assert trained == [f"pretrain: {name}" for name in ("byol, seed 0", "byol, seed 1", "byol, seed 2", "simclr, seed 2")]
+    assert trained == [
+        f"pretrain: {name}" for name in ("byol, seed 0", "byol, seed 1", "byol, seed 2", "simclr, seed 2")
+    ]
     assert [row.name for row in more.rows if not row.baseline] == ["byol", "simclr"]
     assert set(load_yaml(copy / "compare.yaml")["methods"]) == {"simclr", "supcon", "byol"}
 

@@ -63,4 +63,7 @@ def serve(
         app = create_app(service, key=key, writable=not read_only)
         Server(app, host=host, port=port, limits=limits, greeting=f"serving {index}").serve_until_told()
     finally:
-        store.close()
+        try:
+            store.close()
+        finally:
+            opened.close()
