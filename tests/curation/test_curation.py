@@ -91,6 +91,16 @@ def test_identical_rows_are_duplicates_at_distance_zero():
     assert [g.tolist() for g in near_duplicates(x, distance=0.0).groups] == [[1, 4, 5]]
 
 
+def test_by_default_a_tenth_of_the_usual_distance_is_near():
+    x = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+    d = cosine_distances(x) + np.diag(np.full(40, np.inf))
+    usual = np.median(d.min(axis=1)) / 10
+    x[7], x[8] = x[30] * 2, x[31] + 1e-4
+    assert 1e-5 < usual < 0.05
+    assert [g.tolist() for g in near_duplicates(x).groups] == [[7, 30], [8, 31]]
+    assert near_duplicates(x[:1]).keep.tolist() == [0]
+
+
 def test_outliers_by_distance_are_a_loops_and_by_density_scikit_learns():
     x, _ = blobs([20, 20], seed=1)
     d = cosine_distances(x)

@@ -9,7 +9,7 @@ no index.
 
 from nearfar.curation.choose import core_set, most_uncertain
 from nearfar.curation.clusters import Clusters, hdbscan_clusters, k_means_clusters
-from nearfar.curation.duplicates import Duplicates, joined, near_duplicates
+from nearfar.curation.duplicates import Duplicates, joined, near_duplicates, usual_distance
 from nearfar.curation.label_errors import LabelErrors, outvoted_labels, suspicious_labels
 from nearfar.curation.neighbours import neighbours, pairs_within
 from nearfar.curation.outliers import outlier_scores
@@ -29,4 +29,5 @@ __all__ = [
     "outvoted_labels",
     "pairs_within",
     "suspicious_labels",
+    "usual_distance",
 ]

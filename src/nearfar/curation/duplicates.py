@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfar.curation.neighbours import pairs_within
+from nearfar.curation.neighbours import neighbours, pairs_within
 
-__all__ = ["Duplicates", "joined", "near_duplicates"]
+__all__ = ["Duplicates", "joined", "near_duplicates", "usual_distance"]
 
 Ints = NDArray[np.int64]
 Pairs = tuple[Ints, Ints, NDArray[np.float32]]
@@ -32,19 +32,29 @@ class Duplicates(NamedTuple):
     distances: list[NDArray[np.float32]]
 
 
-def near_duplicates(embeddings_ND: Any, *, distance: float = 0.05) -> Duplicates:
+def near_duplicates(embeddings_ND: Any, *, distance: float | None = None) -> Duplicates:
     """Group rows that are linked by steps of at most ``distance``.
 
     Of every group the row that most others are linked to is kept, of equals the first.
 
     Args:
         embeddings_ND: (N, D) float.
-        distance: 1 - cos; what counts as the same depends on the encoder, so look at some groups.
+        distance: 1 - cos; what counts as the same depends on the encoder, so look at some groups. By default a tenth of
+            the median distance to the nearest other row: ten times closer than usual.
 
     Raises:
         InputError: on a distance out of [0, 2), or a wrong shape or value.
     """
+    if distance is None:
+        alone = len(embeddings_ND) < 2
+        distance = 0.0 if alone else usual_distance(neighbours(embeddings_ND, 1, who="dedupe")[0][:, 0])
     return joined(len(embeddings_ND), pairs_within(embeddings_ND, distance, who="dedupe"))
+
+
+def usual_distance(nearest_N: NDArray[np.float32]) -> float:
+    """Return a tenth of the median of each row's distance to its nearest other row; infinity is no distance."""
+    fine = nearest_N[np.isfinite(nearest_N)]
+    return float(np.median(fine)) / 10 if len(fine) else 0.0
 
 
 def joined(count: int, pairs: Iterable[Pairs]) -> Duplicates:

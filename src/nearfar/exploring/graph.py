@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfar.curation import joined, outvoted_labels
+from nearfar.curation import joined, outvoted_labels, usual_distance
 from nearfar.evaluation import encode_labels
 from nearfar.exploring.collection import Collection
 from nearfar.indexing import Neighbours, normalised
@@ -129,12 +129,11 @@ class Graph:
     def usual_cut(self) -> tuple[float, float]:
         """Return the cut for duplicates that a page begins with, and the largest that is of use.
 
-        They are a tenth of, and, the median distance to the nearest neighbour: what is ten times closer than usual.
+        The first is that of `nearfar.dedupe`, a tenth of the median distance to the nearest neighbour; the other that
+        median.
         """
-        nearest = self.found[1][:, 0]
-        fine = nearest[np.isfinite(nearest)]
-        most = max(float(np.median(fine)), 1e-6) if len(fine) else 1.0
-        return most / 10, most
+        cut = max(usual_distance(self.found[1][:, 0]), 1e-7)
+        return cut, 10 * cut
 
     def pairs(self, cut: float) -> list[tuple[int, int, float]]:
         """Return pairs (a < b) not farther apart than the cut, the closest first."""

@@ -16,8 +16,10 @@ from nearfar.curation import (
     k_means_clusters,
     most_uncertain,
     near_duplicates,
+    neighbours,
     outlier_scores,
     suspicious_labels,
+    usual_distance,
 )
 from nearfar.curation.listing import Listing
 from nearfar.data.embeddings import read_embeddings
@@ -44,12 +46,13 @@ class Items(NamedTuple):
         return coded[0], names
 
 
-def dedupe(source: str | Path, *, distance: float = 0.05, out: str | Path | None = None) -> Listing:
+def dedupe(source: str | Path, *, distance: float | None = None, out: str | Path | None = None) -> Listing:
     """Group near-duplicates and say which item of each group to keep.
 
     Args:
         source: an index folder, or a Parquet file of embeddings.
-        distance: items linked by steps of at most this 1 - cos are one group.
+        distance: items linked by steps of at most this 1 - cos are one group; by default a tenth of the median distance
+            to the nearest other item.
         out: write all items as CSV: id, group (empty for those that stand alone), keep (1 or 0), distance.
 
     Returns:
@@ -60,7 +63,9 @@ def dedupe(source: str | Path, *, distance: float = 0.05, out: str | Path | None
         DataError: when the source cannot be read.
     """
     items = _read(source)
-    found = near_duplicates(items.vectors, distance=distance)
+    if distance is None and len(items.ids) > 1:
+        distance = usual_distance(neighbours(items.vectors, 1, who="dedupe")[0][:, 0])
+    found = near_duplicates(items.vectors, distance=distance or 0.0)
     kept = set(found.keep.tolist())
     rows: list[tuple[Any, ...]] = []
     grouped: set[int] = set()
@@ -69,7 +74,8 @@ def dedupe(source: str | Path, *, distance: float = 0.05, out: str | Path | None
             rows.append((items.ids[row], number, int(row in kept), round(far, 6), items.labels[row]))
             grouped.add(row)
     alone = [(items.ids[row], None, 1, None, items.labels[row]) for row in range(len(items.ids)) if row not in grouped]
-    summary = f"{len(found.drop):,} of {len(items.ids):,} items repeat another: {len(found.groups):,} groups"
+    repeats = f"{len(found.drop):,} of {len(items.ids):,} items repeat another: {len(found.groups):,} groups"
+    summary = f"{repeats}, by steps of at most {distance or 0.0:.3g} (cosine)"
     settings = {"source": str(source), "distance": distance}
     columns = ("id", "group", "keep", "distance", "label")
     if out is not None:
@@ -236,10 +242,10 @@ def _read(source: str | Path) -> Items:
     fix = "give an index folder or a Parquet file of embeddings"
     require(path.exists(), str(source), "SOURCE", "an existing folder or file", "neither", fix, error=DataError)
     if path.is_dir():
-        opened = open_index(path)
-        require(opened.count > 0, str(source), "index", "of one item or more", "an empty one", error=DataError)
-        ids = list(opened.ids)
-        parts = [opened.get(ids[start : start + 65_536]) for start in range(0, len(ids), 65_536)]
+        with open_index(path) as opened:
+            require(opened.count > 0, str(source), "index", "of one item or more", "an empty one", error=DataError)
+            parts = list(opened.iterate())
+        ids = [name for part in parts for name in part.ids]
         labels: list[Label] = [label for part in parts for label in part.labels]
         return Items(ids, np.concatenate([part.vectors for part in parts]), labels)
     read = read_embeddings(path)
