@@ -1,4 +1,4 @@
-"""Which views the recipes for digits and for grey pictures use, chosen on training images alone.
+"""Which views and settings the recipes for digits and for grey pictures use, chosen on training images alone.
 
 Run with: uv run python -m benchmarks.choose digits
       and: uv run python -m benchmarks.choose clothes --folder FOLDER, which holds Fashion-MNIST as train/ with a folder
@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -29,11 +30,23 @@ from nearfar.pipeline.settings import PretrainConfig
 from nearfar.recipes.digits import simclr as simclr_digits
 from nearfar.recipes.small import GRAY, simclr_gray
 
+
+def _setting(temperature: float, batch_size: int) -> dict[str, Any]:
+    return {"method_options": {"temperature": temperature}, "batch_size": batch_size}
+
+
 STRONG = {"translate": 0.15, "zoom": (0.7, 1.35), "scale": (0.6, 1.0), "ratio": (0.6, 1.67)}
 DIGITS = {
     "the `digits` views as they are": {},
     "turn 20, shift 0.15, zoom 0.7 to 1.35, stretch 0.6 to 1.67": {"rotate": 20.0, **STRONG},
     "turn 30, shift 0.15, zoom 0.7 to 1.35, stretch 0.6 to 1.67": {"rotate": 30.0, **STRONG},
+}
+SETTINGS = {
+    "temperature 0.2, batches of 256": _setting(0.2, 256),
+    "temperature 0.5, batches of 256": _setting(0.5, 256),
+    "temperature 0.5, batches of 128": _setting(0.5, 128),
+    "temperature 0.5, batches of 64": _setting(0.5, 64),
+    "temperature 0.7, batches of 128": _setting(0.7, 128),
 }
 CLOTHES = {
     "the `gray` views as they are": {},
@@ -52,15 +65,20 @@ def split(source: Source, held_out: int) -> tuple[Source, Source]:
 
 
 def choose(
-    name: str, config: PretrainConfig, candidates: dict[str, dict], fit: Source, held_out: Source, seeds: Sequence[int]
+    name: str,
+    config: PretrainConfig,
+    candidates: Mapping[str, Mapping[str, Any]],
+    fit: Source,
+    held_out: Source,
+    seeds: Sequence[int],
 ) -> list[list[str]]:
     """Pretrain and score each candidate; raw pixels stand below."""
     rows = []
     subject: Subject | None = None
-    for title, options in candidates.items():
+    for title, changes in candidates.items():
         scores = []
         for seed in seeds:
-            subject, _ = pretrained(dataclasses.replace(config, view_options=options), fit, seed)
+            subject, _ = pretrained(dataclasses.replace(config, **changes), fit, seed)
             scores.append(few_labels(subject, fit, held_out, SHOTS[name]))
         rows.append(row(title, scores))
         print(rows[-1], flush=True)
@@ -80,16 +98,21 @@ def row(title: str, scores: Sequence[Sequence[float]]) -> list[str]:
     return [title, *(f"{value:.1f}" for value in means), f"{means.mean():.1f}"]
 
 
-def columns(name: str) -> list[str]:
-    return ["views", *(f"{kind}, {n}" for n in SHOTS[name] for kind in ("kNN", "linear")), "mean"]
+def views(candidates: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {title: {"view_options": options} for title, options in candidates.items()}
+
+
+def columns(name: str, what: str = "views") -> list[str]:
+    return [what, *(f"{kind}, {n}" for n in SHOTS[name] for kind in ("kNN", "linear")), "mean"]
 
 
 def digits_tables(seeds: Sequence[int], short: dict) -> list[dict]:
     fit, held_out = split(digits()[1], 300)
     config = dataclasses.replace(simclr_digits(), **short)
-    rows = choose("digits", config, DIGITS, fit, held_out, seeds)
+    title = f"Accuracy in % on 300 of the 1,297 training digits, {config.epochs} epochs"
     return [
-        table(f"Accuracy in % on 300 of the 1,297 training digits, {config.epochs} epochs", columns("digits"), rows)
+        table(f"{what}: {title}", columns("digits", what), choose("digits", config, candidates, fit, held_out, seeds))
+        for what, candidates in (("settings", SETTINGS), ("views", views(DIGITS)))
     ]
 
 
@@ -97,7 +120,7 @@ def clothes_tables(seeds: Sequence[int], short: dict, folder: Path) -> list[dict
     source = decode_all(limit_source(open_splits(folder)["train"], 8_000, seed=1))
     fit, held_out = split(source, 3_000)
     config = dataclasses.replace(simclr_gray(), **({"epochs": 8} | short))
-    rows = choose("clothes", config, CLOTHES, fit, held_out, seeds)
+    rows = choose("clothes", config, views(CLOTHES), fit, held_out, seeds)
     title = f"Accuracy in % on 3,000 training images, pretrained on 5,000 others for {config.epochs} epochs"
     return [table(title, columns("clothes"), rows)]
 
@@ -120,7 +143,7 @@ def main() -> None:
     subject = {"digits": "small drawings", "clothes": "grey pictures of things"}[arguments.what]
     write(
         f"choices_{arguments.what}",
-        title=f"Choosing the views of the recipe for {subject}, on training images",
+        title=f"Choosing the recipe for {subject}, on training images",
         tables=tables,
         notes=[
             f"mean over seeds {arguments.seeds}, 5 draws of the labels each",
