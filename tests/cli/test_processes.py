@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import nearfar
+from nearfar.cli import main
 from nearfar.errors import RunError
 from nearfar.training.run import Run
 from tests.samples import pictures, train, write_folder
@@ -210,3 +211,17 @@ def test_ctrl_c_while_training_exits_with_130_and_the_run_goes_on(tmp_path: Path
     assert said.strip().splitlines()[-1].startswith("error: stopped; ")
     assert Run(out).checkpoint.is_file()
     assert not Run(out).finished
+
+
+@pytest.mark.parametrize(("said", "spins"), [({}, "1000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)])
+def test_threads_spin_briefly_unless_the_environment_says_how_long(
+    said: dict[str, str], spins: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        main(["methods"])
+    found = os.environ.pop("GOMP_SPINCOUNT", None)
+    assert found == spins

@@ -191,7 +191,7 @@ class ImageInputs(Inputs):
     def remedies(self, views: Sequence[Any]) -> list[str]:
         """Return cheaper colours, interpolation and size, where they are dear."""
         found = []
-        if any(view.jitter > 0 and view.color == "exact" for view in views):
+        if any(view.jitter > 0 and (view.saturation or view.hue) and view.color == "exact" for view in views):
             found.append("--view-options.color matrix (cheaper colours, close to the exact ones)")
         if any(view.interpolation == "bicubic" for view in views):
             found.append("--view-options.interpolation bilinear")

@@ -14,7 +14,7 @@ def simclr() -> PretrainConfig:
     (benchmarks/choose.py). Temperature and batch were chosen there too; 0.5 is also what SimCLR has for CIFAR-10, and it
     forgives that a tenth of the negatives are of the same digit.
 
-    Command: ``nearfar demo``. Cost: about half a minute on two cores. Expected result: the table of the README.
+    Command: ``nearfar demo``. Cost: about a minute on two cores. Expected result: the table of the README.
     """
     return PretrainConfig(
         method="simclr",
@@ -23,7 +23,7 @@ def simclr() -> PretrainConfig:
         encoder_options={"width": 24},
         views="digits",
         epochs=60,
-        batch_size=128,
+        batch_size=64,
         optimizer="adamw",
         lr=2e-3,
         log_every=10,
