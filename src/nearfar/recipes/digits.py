@@ -11,8 +11,8 @@ def simclr() -> PretrainConfig:
     """SimCLR on scikit-learn's 1,797 digits of 8 x 8 pixels, the settings of ``nearfar demo``.
 
     Views shift, turn and zoom a little, and never mirror; stronger ones were no better on a part of the training digits
-    (benchmarks/choose.py). Temperature and batch were chosen there too; 0.5 is also what SimCLR has for CIFAR-10, and it
-    forgives that a tenth of the negatives are of the same digit.
+    (benchmarks/choose.py). Temperature and batch were chosen there too; 0.5 is also what SimCLR has for CIFAR-10,
+    and it forgives that a tenth of the negatives are of the same digit.
 
     Command: ``nearfar demo``. Cost: about a minute on two cores. Expected result: the table of the README.
     """
