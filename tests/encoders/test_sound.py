@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from nearfar.encoders.hub import read_config
 from nearfar.encoders.sound import SoundConvNet
-from nearfar.encoders.sound_models import TimmSound, TransformersSound, read_sound_config, windows
+from nearfar.encoders.sound_models import TimmSound, TransformersSound, windows
 from nearfar.errors import ConfigError, InputError, RunError
 
 TINY = {
@@ -119,7 +120,7 @@ def test_a_folder_of_transformers_is_loaded(tmp_path: Path) -> None:
     torch.manual_seed(0)
     first = TransformersSound(config=TINY).eval()
     first.model.save_pretrained(tmp_path)
-    architecture, config = read_sound_config(str(tmp_path))
+    architecture, config = read_config(str(tmp_path))
     assert architecture == "wav2vec2"
     torch.manual_seed(1)
     second = TransformersSound(architecture=architecture, config=config).eval()
@@ -128,4 +129,4 @@ def test_a_folder_of_transformers_is_loaded(tmp_path: Path) -> None:
     second.load(str(tmp_path))
     torch.testing.assert_close(first(x), second(x))
     with pytest.raises(RunError, match=r"its config\.json cannot be had"):
-        read_sound_config(str(tmp_path / "nothing"))
+        read_config(str(tmp_path / "nothing"))

@@ -15,9 +15,9 @@ from nearfar.data.images import FileSource, common_kind
 from nearfar.data.labels import encode_labels
 from nearfar.data.skipped import Skipped, check_skipped
 from nearfar.data.source import Source, check_source, digest, read_many
-from nearfar.data.text_files import read_columns
+from nearfar.data.text_files import named_column, read_columns
 from nearfar.data.texts import MOST_CHARACTERS
-from nearfar.errors import DataError, nearest, require
+from nearfar.errors import DataError, require
 
 __all__ = ["CAPTIONS", "CaptionSource", "ImageText", "open_captions"]
 
@@ -138,9 +138,7 @@ def _source(
 
 def _column(who: str, header: Sequence[str], names: dict[str, str], usual: Sequence[str], asked: str | None) -> str:
     if asked is not None:
-        if asked not in header:
-            raise DataError(f"{who}: has no column {asked!r}; {nearest(asked, header)}")
-        return asked
+        return named_column(who, asked, header)
     found = next((names[name] for name in usual if name in names), None)
     got = ", ".join(header) or "none"
     require(found is not None, who, "columns", f"with one named {' or '.join(usual)}", got, error=DataError)

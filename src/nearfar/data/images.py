@@ -20,7 +20,7 @@ from nearfar.data.manifest import MANIFESTS, parquet_columns, read_manifest
 from nearfar.data.parquet_shard import holds_images
 from nearfar.data.picture import SUFFIXES, Kind, file_kind, read_picture
 from nearfar.data.shards import SHARDS, find_shards, open_shards, pack
-from nearfar.data.source import Joined, Source, check_source, digest
+from nearfar.data.source import Joined, Source, check_source, digest, file_stamp
 from nearfar.data.torch_dataset import DatasetSource
 from nearfar.errors import DataError, require
 
@@ -68,7 +68,7 @@ class FileSource:
     def fingerprint(self) -> str:
         """Digest of ids, labels, sizes and times of change of the files; nothing is opened."""
         labels = b"" if self.labels is None else self.labels.astype("<i8").tobytes()
-        stamps = (_stamp(path) for path in self.paths)
+        stamps = (file_stamp(path) for path in self.paths)
         return digest("files", f"{self.kind}", self.ids, labels, self.class_names or (), stamps)
 
 
@@ -227,14 +227,6 @@ def _checked(source: Source, channels: int | None) -> Source:
     if isinstance(source, Joined):
         return Joined([_checked(part, channels) for part in source.parts])
     return source.with_channels(channels) if isinstance(source, ArraySource) else source
-
-
-def _stamp(path: str) -> str:
-    try:
-        status = Path(path).stat()
-    except OSError:
-        return "missing"
-    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _who(data: Any) -> str:

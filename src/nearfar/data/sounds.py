@@ -16,7 +16,7 @@ from nearfar.data.labels import class_order, encode_labels
 from nearfar.data.manifest import MANIFESTS
 from nearfar.data.sound import LONGEST, SOUNDS, head, judge, read_sound
 from nearfar.data.sound_rows import SoundRow, list_sounds, read_sound_manifest
-from nearfar.data.source import ItemError, Source, check_source, digest
+from nearfar.data.source import ItemError, Source, check_source, digest, file_stamp
 from nearfar.errors import DataError, require
 
 __all__ = ["HIGHEST_RATE", "SoundArrays", "SoundFiles", "open_sound_splits"]
@@ -86,7 +86,7 @@ class SoundFiles:
     def fingerprint(self) -> str:
         """Digest of ids, labels, groups, rate, and sizes and times of change of the files; nothing is opened."""
         labels = b"" if self.labels is None else self.labels.astype("<i8").tobytes()
-        stamps = (_stamp(row.path) for row in self.rows)
+        stamps = (file_stamp(row.path) for row in self.rows)
         return digest("sounds", f"{self.rate} {self.longest}", self.ids, labels, self.groups or (), stamps)
 
 
@@ -243,11 +243,3 @@ def common_rate(paths: Sequence[str]) -> int:
     tally = collections.Counter(found.rate for found in heads)
     best = max(tally.items(), key=lambda item: (item[1], item[0]), default=(HIGHEST_RATE, 0))[0]
     return min(best, HIGHEST_RATE)
-
-
-def _stamp(path: str) -> str:
-    try:
-        status = Path(path).stat()
-    except OSError:
-        return "missing"
-    return f"{status.st_size} {status.st_mtime_ns}"

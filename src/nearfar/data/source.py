@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = [
     "TargetSource",
     "check_source",
     "digest",
+    "file_stamp",
     "groups_of",
     "read_many",
     "relabel",
@@ -131,6 +133,15 @@ def digest(*parts: str | bytes | Iterable[str]) -> str:
             state.update(raw)
         state.update(b"\xff" * 8)
     return state.hexdigest()
+
+
+def file_stamp(path: str) -> str:
+    """Return what changes with a file: its size and time of change; ``missing`` where there is none."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return "missing"
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def check_source(who: str, ids: Sequence[str], labels: NDArray[np.int64] | None) -> None:

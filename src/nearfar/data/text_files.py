@@ -13,9 +13,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nearfar.data.skipped import Skipped
-from nearfar.errors import DataError, require
+from nearfar.errors import DataError, nearest, require
 
-__all__ = ["LINES", "TABLES", "Columns", "holds_lines", "read_columns", "read_lines", "stem_of", "suffix_of"]
+__all__ = [
+    "LINES",
+    "TABLES",
+    "Columns",
+    "holds_lines",
+    "named_column",
+    "read_columns",
+    "read_lines",
+    "stem_of",
+    "suffix_of",
+]
 
 LINES = frozenset({".txt", ".text"})
 """The endings of files of lines; each of these and of `TABLES` but Parquet may be followed by ``.gz``."""
@@ -41,6 +51,17 @@ class Columns(NamedTuple):
     columns: dict[str, Sequence[Any]]
     rows: list[int]
     skipped: list[Skipped]
+
+
+def named_column(who: str, name: str, header: Sequence[str]) -> str:
+    """Return the name of a column that was asked for.
+
+    Raises:
+        DataError: when there is none of that name; the sentence names the nearest.
+    """
+    if name not in header:
+        raise DataError(f"{who}: has no column {name!r}; {nearest(name, header)}")
+    return name
 
 
 def holds_lines(suffix: str) -> bool:

@@ -15,8 +15,18 @@ from nearfar.data.folder import split_name
 from nearfar.data.labels import encode_labels
 from nearfar.data.skipped import MOST_BROKEN, Skipped, check_skipped
 from nearfar.data.source import Joined, Source, check_source, digest
-from nearfar.data.text_files import LINES, TABLES, Columns, holds_lines, read_columns, read_lines, stem_of, suffix_of
-from nearfar.errors import DataError, nearest, require
+from nearfar.data.text_files import (
+    LINES,
+    TABLES,
+    Columns,
+    holds_lines,
+    named_column,
+    read_columns,
+    read_lines,
+    stem_of,
+    suffix_of,
+)
+from nearfar.errors import DataError, require
 
 __all__ = ["MOST_CHARACTERS", "TextColumns", "TextSource", "open_text_splits", "open_texts"]
 
@@ -235,9 +245,9 @@ def _from_table(who: str, table: Columns, asked: TextColumns) -> dict[str, Sourc
         known = asked.texts if there >= set(asked.texts) else ()
         label, score = (name if name in there else None for name in (asked.label, asked.score))
         asked = TextColumns(known, label, score)
-    texts = [_named(who, name, table) for name in asked.texts] or _usual_texts(who, names)
-    label = _named(who, asked.label, table) if asked.label else _usual(names, LABELS, texts)
-    score = _named(who, asked.score, table) if asked.score else _usual(names, SCORES, texts)
+    texts = [named_column(who, name, table.header) for name in asked.texts] or _usual_texts(who, names)
+    label = named_column(who, asked.label, table.header) if asked.label else _usual(names, LABELS, texts)
+    score = named_column(who, asked.score, table.header) if asked.score else _usual(names, SCORES, texts)
     rows = list(zip(*(table.columns[name] for name in texts), strict=True))
     own = _usual(names, ("id",), texts)
     ids = [str(value) for value in table.columns[own]] if own else [str(row) for row in table.rows]
@@ -249,12 +259,6 @@ def _from_table(who: str, table: Columns, asked: TextColumns) -> dict[str, Sourc
         return {"": whole}
     places = {name: str(value or "").strip() for name, value in zip(ids, table.columns[split], strict=True)}
     return _with_splits(whole, {name: split_name(place) or place for name, place in places.items()})
-
-
-def _named(who: str, name: str, table: Columns) -> str:
-    if name not in table.header:
-        raise DataError(f"{who}: has no column {name!r}; {nearest(name, table.header)}")
-    return name
 
 
 def _usual(names: Mapping[str, str], usual: Sequence[str], texts: Sequence[str]) -> str | None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from nearfar.encoders.base import Encoder
+from nearfar.encoders.hub import build_model, missing, published_model
 from nearfar.encoders.text import Pooling, pool
 from nearfar.errors import ConfigError, RunError, extra, require
 
-__all__ = ["TransformersEncoder", "read_config", "read_tokenizer"]
+__all__ = ["TransformersEncoder", "read_tokenizer"]
 
 
 class TransformersEncoder(Encoder):
@@ -44,18 +44,10 @@ class TransformersEncoder(Encoder):
         pooling: Pooling = "mean",
     ) -> None:
         super().__init__()
-        library: Any = extra("transformers", "text", f"encoder {architecture}")
         self.vocabulary, self.length, self.architecture, self.pooling = vocabulary, length, architecture, pooling
-        given = {key: value for key, value in (config or {}).items() if key != "model_type"}
-        given.setdefault("vocab_size", vocabulary)
-        try:
-            made = library.AutoConfig.for_model(architecture, **given)
-            self.model: nn.Module = library.AutoModel.from_config(made)
-        except (ValueError, KeyError, TypeError, ImportError) as error:
-            first = (str(error).splitlines() or [""])[0][:200]
-            raise ConfigError(
-                f"encoder transformers: architecture must be one that it builds, got {architecture!r} ({first})"
-            ) from None
+        self.model, made = build_model(
+            architecture, {"vocab_size": vocabulary, **(config or {})}, encoder="transformers"
+        )
         self.config = made.to_dict()
         for unused in ("pooler",):  # a dense layer on top that no pooling here reads; no gradient would reach it
             if isinstance(getattr(self.model, unused, None), nn.Module):
@@ -78,30 +70,12 @@ class TransformersEncoder(Encoder):
         Raises:
             RunError: when they cannot be had, or do not fit.
         """
-        library: Any = extra("transformers", "text", f"encoder {name}")
-        try:
-            found = library.AutoModel.from_pretrained(name, trust_remote_code=False, dtype=torch.float32)
-        except Exception as error:  # the library raises many kinds
-            raise RunError(_missing(name, "weights", error)) from None
+        found = published_model(name)
         own, theirs = self.model.state_dict(), found.state_dict()
         lacking = [key for key in own if key not in theirs]
         require(not lacking, str(name), "weights", "of the architecture in its config.json", f"none for {lacking[:3]}",
                 error=RunError)  # fmt: skip
         self.model.load_state_dict({key: theirs[key] for key in own})
-
-
-def read_config(name: str) -> tuple[str, dict[str, Any]]:
-    """Return the architecture and the configuration of a local folder or a hub name.
-
-    Raises:
-        RunError: when it cannot be had.
-    """
-    library: Any = extra("transformers", "text", f"model {name}")
-    try:
-        found = library.AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:
-        raise RunError(_missing(name, "config.json", error)) from None
-    return str(found.model_type), dict(found.to_diff_dict())
 
 
 def read_tokenizer(name: str) -> tuple[Any, int, bool]:
@@ -114,15 +88,9 @@ def read_tokenizer(name: str) -> tuple[Any, int, bool]:
     try:
         found = library.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except Exception as error:
-        raise RunError(_missing(name, "tokenizer", error)) from None
+        raise RunError(missing(name, "tokenizer", error)) from None
     inner = getattr(found, "backend_tokenizer", None)
     require(inner is not None, str(name), "tokenizer", "one that tokenizers runs", type(found).__name__,
             "take a model with tokenizer.json", error=RunError)  # fmt: skip
     pad = found.pad_token_id if found.pad_token_id is not None else (found.eos_token_id or 0)
     return inner, int(pad), found.padding_side == "left"
-
-
-def _missing(name: str, what: str, error: Exception) -> str:
-    first = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    kind = "folder" if Path(name).is_dir() else "name on the hub, which needs a network"
-    return f"{name}: its {what} cannot be had ({first}); give the folder of a model, this is a {kind}"

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from nearfar.encoders.base import Encoder
+from nearfar.encoders.hub import build_model, missing, published_model
 from nearfar.encoders.sound import SILENCE
-from nearfar.errors import ConfigError, RunError, extra, require
+from nearfar.errors import ConfigError, RunError, require
 
-__all__ = ["TimmSound", "TransformersSound", "read_sound_config", "windows"]
+__all__ = ["TimmSound", "TransformersSound", "windows"]
 
 _WAVES = {"input_values": "wave", "input_features": "mel"}
 
@@ -121,20 +122,13 @@ class TransformersSound(Encoder):
         model: str = "",
     ) -> None:
         super().__init__()
-        library: Any = extra("transformers", "text", f"encoder {architecture}")
         self.mels, self.frames, self.form, self.architecture = mels, frames, form, architecture
-        given = {key: value for key, value in (config or {}).items() if key != "model_type"}
+        given = dict(config or {})
         given |= {"apply_spec_augment": False, "layerdrop": 0.0}  # views are drawn by the loader, from its seed
         if form == "mel":
             sizes = {"num_mel_bins": mels, "max_length": frames, "max_source_positions": -(-frames // 2)}
             given = {**sizes, **given}
-        try:
-            made = library.AutoConfig.for_model(architecture, **given)
-            whole = library.AutoModel.from_config(made)
-        except (ValueError, KeyError, TypeError, ImportError) as error:
-            first = (str(error).splitlines() or [""])[0][:200]
-            must = "one that transformers builds"
-            raise ConfigError(f"encoder transformers-sound: architecture must be {must}, got {first}") from None
+        whole, made = build_model(architecture, given, encoder="transformers-sound")
         self.whole_input = str(getattr(whole, "main_input_name", ""))
         self.model: nn.Module = whole.encoder if architecture == "whisper" else whole
         self.config = made
@@ -182,32 +176,9 @@ class TransformersSound(Encoder):
         Raises:
             RunError: when they cannot be had, or do not fit.
         """
-        library: Any = extra("transformers", "text", f"encoder {name}")
-        try:
-            found = library.AutoModel.from_pretrained(name, trust_remote_code=False, dtype=torch.float32)
-        except Exception as error:  # the library raises many kinds
-            raise RunError(_missing(name, "weights", error)) from None
+        found: Any = published_model(name)
         found = found.encoder if self.architecture == "whisper" else found
         try:
             self.model.load_state_dict(found.state_dict())
         except RuntimeError as error:
-            raise RunError(_missing(name, "weights", error)) from None
-
-
-def read_sound_config(name: str) -> tuple[str, dict[str, Any]]:
-    """Return the architecture and the configuration of a local folder or a hub name.
-
-    Raises:
-        RunError: when it cannot be had.
-    """
-    library: Any = extra("transformers", "text", f"model {name}")
-    try:
-        found = library.AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:  # the library raises many kinds
-        raise RunError(_missing(name, "config.json", error)) from None
-    return str(found.model_type), dict(found.to_diff_dict())
-
-
-def _missing(name: str, what: str, error: Exception) -> str:
-    first = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    return f"{name}: its {what} cannot be had ({first}); give a folder of transformers, or go online for a hub name"
+            raise RunError(missing(name, "weights", error)) from None

@@ -167,11 +167,12 @@ class AudioInputs(Inputs):
         return encoder, spec
 
     def _of_transformers(self, options: dict[str, Any]) -> tuple[nn.Module, EncoderSpec]:
-        from nearfar.encoders.sound_models import TransformersSound, read_sound_config
+        from nearfar.encoders.hub import read_config
+        from nearfar.encoders.sound_models import TransformersSound
 
         options = check_options(_TRANSFORMERS, TransformersSound, options, without=self.encoder_arguments())
         model = str(options.pop("model"))
-        architecture, config = read_sound_config(model)
+        architecture, config = read_config(model)
         encoder, spec = super().build_encoder(
             _TRANSFORMERS, {**options, "architecture": architecture, "config": {**config, **options.get("config", {})}}
         )

@@ -165,7 +165,8 @@ class TextInputs(Inputs):
         model = self.read_with.model
         if name != TRANSFORMERS or not model:
             return super().build_encoder(name, options, pretrained=pretrained)
-        from nearfar.encoders.hugging_face import TransformersEncoder, read_config
+        from nearfar.encoders.hub import read_config
+        from nearfar.encoders.hugging_face import TransformersEncoder
 
         architecture, config = read_config(model)
         own = {"architecture": architecture, "config": config}
