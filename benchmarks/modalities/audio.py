@@ -53,15 +53,19 @@ class Data(NamedTuple):
         return np.flatnonzero(self.heard & ~self.early)
 
 
-def run(folder: Path, seeds: int) -> None:
-    """Measure and write ``modalities_audio``."""
+def run(folder: Path, seeds: int, *, quick: bool = False) -> None:
+    """Measure and write ``modalities_audio``; with ``quick`` one epoch of each recipe, printed alone."""
     with Timer() as timer:
         data = load(folder)
     seconds, found = timer.seconds, []
     for seed in range(seeds):
         with Timer() as timer:
-            found.append(measure(data, seed))
+            found.append(measure(data, seed, quick=quick))
         seconds += timer.seconds
+        if quick:
+            for name, numbers in found[-1].items():
+                print(name, numbers, flush=True)
+            return
         _write(found, seconds)  # after each seed, so that a stopped script leaves what it has
 
 
@@ -123,7 +127,7 @@ def _inputs(rate: int, seconds: float) -> AudioInputs:
     return AudioInputs(rate=rate, seconds=seconds, mels=40)
 
 
-def measure(data: Data, seed: int) -> dict[str, dict[str, dict[str, float]]]:
+def measure(data: Data, seed: int, *, quick: bool = False) -> dict[str, dict[str, dict[str, float]]]:
     """Return row, task and column to the number of one seed."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     runs = {
@@ -136,7 +140,8 @@ def measure(data: Data, seed: int) -> dict[str, dict[str, dict[str, float]]]:
         for name, config in runs.items():
             made = pretrain(
                 take(data.source, data.training), out=Path(temporary) / name,
-                config=dataclasses.replace(config, seed=seed, probe=False, threads=1, accelerator="cpu"),
+                config=dataclasses.replace(config, seed=seed, probe=False, threads=1, accelerator="cpu",
+                                           epochs=1 if quick else config.epochs),
             )  # fmt: skip
             subjects[name] = open_subject(made.path)
     first = next(iter(subjects.values()))
@@ -145,7 +150,7 @@ def measure(data: Data, seed: int) -> dict[str, dict[str, dict[str, float]]]:
     found["log-mels, mean and sd"] = score(data, mels, seed)
     found["MFCCs, mean and sd"] = score(data, cepstra(inputs, data.source), seed)
     found["untrained encoder"] = score(data, features(untrained(first.spec, seed=seed), data.source)[1], seed)
-    found["from scratch on the same labels"] = scratch(data, first, seed)
+    found["from scratch on the same labels"] = scratch(data, first, seed, steps=2 if quick else STEPS)
     for name, subject in subjects.items():
         found[name] = score(data, features(subject, data.source)[1], seed)
     return found
@@ -195,7 +200,7 @@ def tasks(data: Data) -> list[tuple[str, NDArray[np.int64], NDArray[np.int64], N
     ]
 
 
-def scratch(data: Data, like: Subject, seed: int) -> dict[str, dict[str, float]]:
+def scratch(data: Data, like: Subject, seed: int, *, steps: int = STEPS) -> dict[str, dict[str, float]]:
     """Train from scratch on the first draw's labels of every number."""
     found: dict[str, dict[str, float]] = {"verification": {"EER": np.nan, "ROC-AUC": np.nan}}
     recipe: dict[str, PretrainConfig] = {"digit": recipes.simclr(), "speaker": recipes.cola()}
@@ -211,7 +216,7 @@ def scratch(data: Data, like: Subject, seed: int) -> dict[str, dict[str, float]]
                 accelerator="cpu",
                 precision="32-true",
             )
-            trained = train_from_scratch(like.spec, Labels(take(data.source, rows), labels[rows]), config, steps=STEPS)
+            trained = train_from_scratch(like.spec, Labels(take(data.source, rows), labels[rows]), config, steps=steps)
             answers = trained.predict(features(trained.subject, take(data.source, test))[1])
             right = answers == labels[test]
             found[task][f"{n} per {task}"] = 100 * float(right.mean())

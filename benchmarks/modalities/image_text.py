@@ -76,9 +76,9 @@ def mean_sd(values: Sequence[Sequence[float]]) -> list[str]:
     return [f"{mean:.1f} ± {sd:.1f}" for mean, sd in zip(found.mean(axis=0), spread, strict=True)]
 
 
-def run(folder: Path, seeds: int) -> None:
-    """Measure with that many seeds, and write the results."""
-    main([str(folder), "--seeds", *map(str, range(seeds))])
+def run(folder: Path, seeds: int, *, quick: bool = False) -> None:
+    """Measure with that many seeds, and write the results; with ``quick`` one epoch, printed alone."""
+    main([str(folder), "--seeds", *map(str, range(seeds)), *(["--quick"] if quick else [])])
 
 
 def main(given: Sequence[str] | None = None) -> None:

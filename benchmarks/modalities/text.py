@@ -157,9 +157,9 @@ def banking_rows(
     return rows, [f"{len(train):,} training questions without labels, {len(test):,} test questions, 77 intents"]
 
 
-def run(folder: Path, seeds: int) -> None:
-    """Measure with that many seeds, and write the results."""
-    main([str(folder), "--seeds", *map(str, range(seeds))])
+def run(folder: Path, seeds: int, *, quick: bool = False) -> None:
+    """Measure with that many seeds, and write the results; with ``quick`` one epoch, printed alone."""
+    main([str(folder), "--seeds", *map(str, range(seeds)), *(["--quick"] if quick else [])])
 
 
 def main(given: Sequence[str] | None = None) -> None:

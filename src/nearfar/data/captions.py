@@ -42,11 +42,14 @@ class CaptionSource:
         images: the images.
         captions: N texts, in the images' order.
         skipped: rows that were left out, and why.
+        cut: how many captions were longer than `MOST_CHARACTERS`, and were cut.
         groups: the captions: rows of one caption never come apart when rows are held out.
     """
 
     def __init__(self, images: Source, captions: Sequence[str], *, skipped: Sequence[Skipped] = ()) -> None:
-        self.images, self.captions, self.skipped = images, list(captions), list(skipped)
+        self.cut = sum(len(text) > MOST_CHARACTERS for text in captions)
+        self.images, self.captions = images, [text[:MOST_CHARACTERS] for text in captions]
+        self.skipped = list(skipped)
         self.ids, self.labels, self.class_names = images.ids, images.labels, images.class_names
         fits = len(self.captions) == len(images)
         require(fits, "CaptionSource", "captions", f"{len(images)}, one an image", len(captions), error=DataError)
@@ -102,14 +105,14 @@ def open_captions(
     require(len(kept) > 0, who, "the number of images with a caption", ">= 1", 0, error=DataError)
     rows = list(kept)
     source = _source(path.parent, table, names, files, rows, channels)
-    captions = [str(table.columns[texts][row]).strip()[:MOST_CHARACTERS] for row in rows]
+    captions = [str(table.columns[texts][row]).strip() for row in rows]
     whole = CaptionSource(source, captions, skipped=[*table.skipped, *gone, *without])
     parts: dict[str, Source] = {"": whole}
     if "split" in names:
         splits = np.array([str(table.columns[names["split"]][row] or "").strip() for row in rows])
         for name in np.unique(splits[splits != ""]):
             chosen = np.flatnonzero(splits == name)
-            part = CaptionSource(source.part(chosen), [captions[row] for row in chosen])
+            part = CaptionSource(source.part(chosen), [captions[row] for row in chosen], skipped=whole.skipped)
             parts[split_name(str(name)) or str(name)] = part
     return parts
 

@@ -178,17 +178,26 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
             import pyarrow.parquet
 
             header = [str(name) for name in pyarrow.parquet.read_schema(path).names]
-            if not any(set(columns) <= set(header) for columns in _COLUMNS.values()):
+            if not _relates(header):
                 return header, []
             wanted = [name for name in header if any(name in c for c in (*_COLUMNS.values(), ("split",)))]
             return header, pyarrow.parquet.read_table(path, columns=wanted).to_pylist()
+        delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+            first = [name.strip() for name in next(csv.reader(file, delimiter=delimiter), [])]
+        if not _relates(first):
+            return first, []  # a table of another reader, which may take what is no UTF-8
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
             header = [name.strip() for name in next(reader, [])]
             return header, [dict(zip(header, row, strict=True)) for row in reader if row]
     except (OSError, ValueError, csv.Error) as error:  # pyarrow's errors are ValueErrors or OSErrors as well
         reason = str(error).partition("\n")[0]
         raise DataError(f"{path}: cannot be read as a table ({reason})") from None
+
+
+def _relates(header: Sequence[str]) -> bool:
+    return any(set(columns) <= set(header) for columns in _COLUMNS.values())
 
 
 def _images(path: Path, names: list[str], channels: int | None) -> Source:

@@ -119,14 +119,17 @@ class TextSource:
         return [self.texts[index] for index in indices.tolist()]
 
     def part(self, rows: NDArray[np.int64]) -> TextSource:
-        """Return some of the rows, with their scores, as a source of its own."""
+        """Return some of the rows, with their scores and with all that the reader left out, as a source of its own."""
         names = self.class_names
+        texts = [self.texts[row] for row in rows]
         return TextSource(
-            [self.texts[row] for row in rows],
+            texts,
             [self.ids[row] for row in rows],
             None if self.labels is None else self.labels[rows].tolist(),
             class_names=names,
             scores=None if self.scores is None else self.scores[rows].tolist(),
+            skipped=self.skipped,
+            cut=sum(len(text) == MOST_CHARACTERS for row in texts for text in row) if self.cut else 0,
             who=self.who,
         )
 

@@ -183,7 +183,9 @@ class ImageTextInputs(Inputs):
         without = sum(item.reason == "no caption" for item in whole.skipped)
         if without:
             say(f"{without} images have no caption, and were left out")
-        return DecodedSource(CaptionSource(kept, captions), skipped, kept.where)
+        return DecodedSource(
+            CaptionSource(kept, captions), skipped, kept.where, notes={"cut": whole.cut} if whole.cut else None
+        )
 
     def thumbnail(self, item: Any) -> NDArray[Any]:
         """Return the image, or a text as a picture."""

@@ -196,11 +196,12 @@ class TextInputs(Inputs):
         return counts
 
     def keep(self, source: Source, **_: Any) -> DecodedSource:
-        """Return the source, which is in memory already, with the rows that its reader left out."""
+        """Return the source, which is in memory already, with what its reader left out, and how many texts it cut."""
         found = source
         while not isinstance(found, TextSource) and hasattr(found, "source"):
             found = found.source
-        return DecodedSource(source, getattr(found, "skipped", ()), "memory")
+        cut = getattr(found, "cut", 0)
+        return DecodedSource(source, getattr(found, "skipped", ()), "memory", notes={"cut": cut} if cut else None)
 
     def thumbnail(self, item: Any) -> NDArray[Any]:
         """Return the text as a picture."""
