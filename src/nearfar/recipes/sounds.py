@@ -27,7 +27,7 @@ def simclr() -> PretrainConfig:
         views="speech",
         input_options={"mels": 40},
         epochs=15,
-        batch_size=256,
+        batch_size=128,
         optimizer="adamw",
         lr=2e-3,
         log_every=5,
