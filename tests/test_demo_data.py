@@ -10,6 +10,7 @@ import nearfar
 from nearfar.data import open_images
 from nearfar.errors import ConfigError
 from tests.cli.call import call, refused
+from tests.data.sounds import speakers
 from tests.text_files import write_captions, write_texts
 
 
@@ -28,8 +29,11 @@ def test_labelled_texts_tell_their_story(folder: Path, tmp_path: Path, capsys: p
     assert outcome.code == 0, outcome.err
     assert "linear, 5 per class" in outcome.out
     page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
-    for heading in ("Numbers", "Queries and their nearest neighbours", "Map of the embeddings", "Training", "Facts"):
-        assert heading in page
+    headings = ("Numbers", "What they say", "Queries and their nearest neighbours", "Map of the embeddings")
+    for heading in (*headings, "Views", "Training", "Facts"):
+        assert f"{heading}</h2>" in page
+    assert "With 5 labels per class, pretraining" in page
+    assert "With 5 labels per class, pretraining" in outcome.err
     assert "hashed word counts" in page
     assert len(list((tmp_path / "demo").glob("evaluation-*.json"))) == 3
 
@@ -41,6 +45,16 @@ def test_pairs_of_texts_and_images_with_captions(folder: Path, tmp_path: Path) -
     assert set(both.numbers) == {"untrained encoder", "pretrained encoder"}
     names = {score.name for result in both.numbers["pretrained encoder"].results for score in result.scores}
     assert {"image to text, recall@1", "zero-shot, top-1"} <= names
+
+
+def test_sounds_are_told_by_speakers_that_were_not_learnt_from(tmp_path: Path) -> None:
+    data = speakers(tmp_path / "words", each=4, people=5)
+    options = {"pattern": "{label}_{group}_{take}"}
+    done = nearfar.demo(data, modality="audio", out=tmp_path / "demo", epochs=1, input_options=options)
+    assert list(done.numbers) == ["mean and deviation of log-mels", "untrained encoder", "pretrained encoder"]
+    page = done.report.read_text(encoding="utf-8")
+    assert "32 sounds to learn from, 8 held out" in page
+    assert "With 1 label per class, " in page
 
 
 def test_single_texts_without_labels_have_no_numbers(folder: Path, tmp_path: Path) -> None:

@@ -32,7 +32,20 @@ from nearfar.pipeline.repeats import Repeats, repeat_splits
 from nearfar.pipeline.sheets import seen
 from nearfar.progress import say
 from nearfar.recipes.tables import scarf
-from nearfar.report import Column, MeanSd, Neighbour, Page, PointMap, Query, Table, ViewGrid, project, to_rich
+from nearfar.report import (
+    Column,
+    MeanSd,
+    Measured,
+    Neighbour,
+    Page,
+    PointMap,
+    Query,
+    Table,
+    ViewGrid,
+    project,
+    to_rich,
+    verdict,
+)
 from nearfar.searching import search_ids
 
 __all__ = ["tell", "tumours"]
@@ -134,19 +147,9 @@ def _story(repeats: Repeats) -> list[str]:
     """Return what the numbers say, in sentences that depend on them."""
     said = []
     for n in SHOTS:
-        auc = {name: per[n][0] for name, per in repeats.numbers.items()}
-        own, rest = auc.pop("pretrained encoder"), auc
-        best = max(rest, key=lambda name: rest[name].mean)
-        gap, noise = own.mean - rest[best].mean, max(own.sd, rest[best].sd)
-        labels = f"{n} labels per class" if n else "all labels"
-        if abs(gap) <= noise:
-            verdict = f"pretraining and {best} are as good as each other"
-        elif gap > 0:
-            verdict = f"pretraining is ahead of the next, {best}"
-        else:
-            verdict = f"pretraining does not help: {best} is better"
-        numbers = f"ROC-AUC {own.mean:.1%} and {rest[best].mean:.1%}, sd over splits at most {noise:.1%}"
-        said.append(f"With {labels}, {verdict} ({numbers}).")
+        auc = {name: Measured(per[n][0].mean, per[n][0].sd) for name, per in repeats.numbers.items()}
+        lead = f"With {n} labels per class" if n else "With all labels"
+        said.append(verdict(auc, "pretrained encoder", lead=lead, what="ROC-AUC", margin="sd over splits"))
     return said
 
 

@@ -18,6 +18,7 @@ from nearfar.report.records import Neighbour, Query, ViewGrid
 from nearfar.report.sheets import neighbours_sheet, sheet, views_sheet
 from nearfar.report.style import figure_png, figure_svg, write_figure
 from nearfar.report.tables import Cell, Column, MeanSd, Table, to_html, to_markdown, to_rich
+from nearfar.report.verdict import Measured, verdict
 
 __all__ = [
     "Bars",
@@ -25,6 +26,7 @@ __all__ = [
     "Column",
     "Line",
     "MeanSd",
+    "Measured",
     "Mistakes",
     "Neighbour",
     "Page",
@@ -54,6 +56,7 @@ __all__ = [
     "to_markdown",
     "to_png",
     "to_rich",
+    "verdict",
     "views_sheet",
     "write_figure",
 ]

@@ -9,16 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from rich.table import Table as RichTable
 
-from nearfar.data import Source, take
-from nearfar.data.embeddings import read_embeddings
+from nearfar.data import Source
+from nearfar.demonstration_data.page import Told, story, write_page
 from nearfar.errors import ConfigError, RunError, require
 from nearfar.evaluation import KNN, FewShot, Labelled, Report, evaluate
 from nearfar.files import write_atomic
-from nearfar.indexing import open_index
-from nearfar.modalities import MODALITIES, choose
+from nearfar.modalities import choose
 from nearfar.pipeline.data import limit_source
 from nearfar.pipeline.embed import embed
 from nearfar.pipeline.environment import environment
@@ -30,15 +28,13 @@ from nearfar.pipeline.settings import PretrainConfig
 from nearfar.pipeline.split import training_and_test
 from nearfar.progress import say
 from nearfar.recipes import RECIPES
-from nearfar.report import Column, MeanSd, Neighbour, Page, PointMap, Query, Table, loss_curve, project, to_rich
-from nearfar.searching import search_ids
+from nearfar.report import Column, MeanSd, Table, to_rich
 from nearfar.training.run import Run
 
 __all__ = ["DataDemo", "demo_on_data"]
 
 SHOTS = (1, 5, 10)
 ON_MAP = 2_000
-QUERIES = 8
 MOST = 20_000
 """Items that are learnt from, so that the demo takes minutes."""
 
@@ -115,7 +111,10 @@ def demo_on_data(
     say("4/4 search and report")
     table = _table(numbers)
     facts = _facts(run, kind.items, len(train), len(test), trained, time.monotonic() - began)
-    path = _report(folder, run, kind.name, shown, subject, table, facts)
+    told = story(numbers)
+    path = write_page(folder, Told(run, subject, shown, table, told, facts))
+    for sentence in told:
+        say(sentence)
     return DataDemo(path, None if table is None else to_rich(_narrow(table)), numbers)
 
 
@@ -203,82 +202,6 @@ def _narrow(table: Table) -> Table:
     """Shorten the headings and leave out the notes, so that eighty columns hold the table."""
     columns = [dataclasses.replace(column, name=column.name.removesuffix(" encoder")) for column in table.columns]
     return Table(columns, table.rows, title=table.title)
-
-
-def _report(
-    folder: Path,
-    run: Run,
-    modality: str,
-    shown: Source,
-    subject: Subject,
-    table: Table | None,
-    facts: dict[str, object],
-) -> Path:
-    inputs = subject.inputs
-    page = Page(f"nearfar demo: {MODALITIES.get(modality).items}", f"{run.config()['method']} on data of your own")
-    if table is not None:
-        lead = "Raw items, the untrained and the pretrained encoder, measured alike on what was not trained on."
-        page.section("Numbers", lead).table(table)
-    queries = _queries(folder, shown, subject)
-    lead = "Found in the index by the embedding alone, among what was held out. The number is the distance."
-    page.section("Queries and their nearest neighbours", lead).neighbours(queries)
-    page.section("Map of the embeddings", "Items that the encoder takes for similar lie close together.").map(
-        _map(folder, shown, subject), alt="Map of the embeddings of the items that were held out."
-    )
-    rows = [(row["step"], row["loss"]) for row in run.metrics() if "loss" in row]
-    rows = rows or [(row["step"], row["epoch_loss"]) for row in run.metrics() if "epoch_loss" in row]
-    figure = loss_curve([step for step, _ in rows], [loss for _, loss in rows])
-    page.section("Training").figure(figure, alt="Loss over optimiser steps.", caption="Loss of the method.")
-    page.section("Facts").facts({**facts, "input": inputs.describe()})
-    return page.write(folder / "report.html")
-
-
-def _queries(folder: Path, shown: Source, subject: Subject) -> list[Query]:
-    opened, inputs = open_index(folder / "index"), subject.inputs
-    ids = read_embeddings(folder / "embeddings.parquet").ids
-    place = {name: row for row, name in enumerate(shown.ids)}
-    asked = [ids[row] for row in np.unique(np.linspace(0, len(ids) - 1, QUERIES).astype(int))]
-    names = shown.class_names
-
-    def label(name: object) -> str:
-        number = -1 if shown.labels is None else int(shown.labels[place[str(name)]])
-        return names[number] if names and number >= 0 else ""
-
-    queries = []
-    for name, hits in search_ids(opened, asked, 6).by_query():
-        neighbours = [
-            Neighbour(
-                image=inputs.thumbnail(shown.read(place[str(hit.id)])),
-                distance=hit.distance,
-                label=label(hit.id),
-                id=str(hit.id),
-                right=label(hit.id) == label(name) if label(name) else None,
-            )
-            for hit in hits
-        ]  # fmt: skip
-        image = inputs.thumbnail(shown.read(place[str(name)]))
-        queries.append(Query(image=image, neighbours=neighbours, label=label(name), id=str(name)))
-    return queries
-
-
-def _map(folder: Path, shown: Source, subject: Subject) -> PointMap:
-    found = read_embeddings(folder / "embeddings.parquet")
-    unit = found.vectors / np.maximum(np.linalg.norm(found.vectors, axis=1, keepdims=True), 1e-12)
-    place = {name: row for row, name in enumerate(shown.ids)}
-    rows = np.array([place[name] for name in found.ids])
-    kept = take(shown, rows)
-    return PointMap(
-        coordinates=project(unit, "tsne" if len(unit) > 50 else "pca"),
-        labels=None if shown.labels is None else shown.labels[rows],
-        class_names=list(shown.class_names or ()),
-        thumbnails=[subject.inputs.thumbnail(kept.read(row)) for row in range(len(kept))],
-        ids=[_short(subject.inputs.words(kept.read(row)), name) for row, name in enumerate(found.ids)],
-        axis_note="t-SNE of cosine distances; the axes have no unit.",
-    )
-
-
-def _short(words: str, name: str) -> str:
-    return f"{name}: {words[:80]}" if words else name
 
 
 def _facts(run: Run, items: str, learnt: int, held: int, trained: float, seconds: float) -> dict[str, object]:
