@@ -120,9 +120,10 @@ def child(work, *arguments):
     os._exit(0)
 
 
-def lines_of(pipe, until=None, patience=60.0):
+def lines_of(pipe, count=None, patience=120.0):
+    """Read so many lines, or all until the writer is gone."""
     data, end = b"", time.monotonic() + patience
-    while time.monotonic() < end and (until is None or until not in data):
+    while time.monotonic() < end and (count is None or data.count(b"\n") < count):
         if not select.select([pipe], [], [], 0.2)[0]:
             continue
         block = os.read(pipe, 65536)
@@ -132,9 +133,10 @@ def lines_of(pipe, until=None, patience=60.0):
     return data
 
 
-def killed(backend, operation, folder, first, delay, server):
+def killed(backend, operation, folder, first, writes, delay, server):
+    """Kill a writer so long after so many acknowledged writes: on a busy machine seconds alone come before any."""
     process, pipe = child(write, backend, operation, folder, first, server)
-    data = lines_of(pipe, b"ready\n")
+    data = lines_of(pipe, 1 + writes)
     time.sleep(delay)
     os.kill(process, signal.SIGKILL)
     data += lines_of(pipe)
@@ -159,7 +161,8 @@ def main():
 def try_moments(backend, operation, moments, place, draw, server):
     index, first, acknowledged, total = place / "index", 0, [], 0
     for moment in range(moments):
-        steps, code = killed(backend, operation, index, first, draw.uniform(0, LONGEST_S), server)
+        writes, delay = (0 if operation == "build" else draw.randint(0, 2)), draw.uniform(0, LONGEST_S)
+        steps, code = killed(backend, operation, index, first, writes, delay, server)
         acknowledged += [int(step) for step in steps if step.isdecimal()]
         process, pipe = child(look, backend, operation, index, server)
         found = json.loads(lines_of(pipe).decode() or "{}")

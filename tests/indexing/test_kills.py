@@ -16,7 +16,7 @@ def run(backend, operations, moments, folder, seed):
     server = [places.postgres()] if backend == "pgvector" else []
     command = [sys.executable, "-W", "ignore", "-m", "tests.indexing.killed"]
     arguments = [backend, ",".join(operations), str(moments), str(folder), str(seed), *server]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=1200, check=False)
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert done.returncode == 0, done.stderr[-3000:]
     problems = [line for line in lines if line.get("problem") is not None]
@@ -33,6 +33,7 @@ def test_killed_at_a_few_moments(backend, operations, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1300)
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("backend", places.LASTING)
 def test_killed_at_many_moments(backend, operation, tmp_path):
