@@ -212,7 +212,7 @@ def test_ids_may_be_whole_numbers(tmp_path):
 
 
 def test_matching_answers_with_a_label_or_unknown(path):
-    from nearfar.evaluation.calibrated import Calibration
+    from nearfar.evaluation.distance_calibration import Calibration
     from nearfar.evaluation.cutpoints import CutPoint
 
     x = vectors(20)

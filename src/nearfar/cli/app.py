@@ -16,7 +16,7 @@ from nearfar.cli.nested import folded
 from nearfar.errors import NearfarError, RunError
 from nearfar.progress import stderr
 
-__all__ = ["main"]
+__all__ = ["given", "main"]
 
 VERBS = (
     "demo", "views", "schema", "pretrain", "evaluate", "compare", "embed", "index", "search", "serve", "explore",
@@ -109,6 +109,11 @@ def _remember_flags(app: App, commands: tuple[str, ...], arguments: ArgumentColl
     flags[:] = [argument.keys[0] for argument in arguments if argument.tokens and argument.keys]
 
 
+def given(*records: Any) -> dict[str, Any]:
+    """Return the settings of these records that stand on the command line itself."""
+    return {name: getattr(record, name) for record in records for name in flags if hasattr(record, name)}
+
+
 def _sources(config: Path | None, recipe: str | None) -> tuple[Any, ...]:
     """Return where settings come from beside flags; an earlier source goes before a later one."""
     sources = []
@@ -137,11 +142,11 @@ def _by_verb(values: dict[str, Any]) -> dict[str, Any]:
     from nearfar.cli.views import views
     from nearfar.pipeline.settings import PretrainConfig
 
-    given = _given(values)
+    known = _given(values)
     unread = {field.name for field in dataclasses.fields(PretrainConfig)} - set(inspect.signature(views).parameters)
-    shown = {key: value for key, value in given.items() if key.replace("-", "_") not in unread}
-    told = {key: value for key, value in given.items() if key not in NOTED}
-    return {**dict.fromkeys(VERBS, given), "views": shown, "finetune": told, "distill": told}
+    shown = {key: value for key, value in known.items() if key.replace("-", "_") not in unread}
+    told = {key: value for key, value in known.items() if key not in NOTED}
+    return {**dict.fromkeys(VERBS, known), "views": shown, "finetune": told, "distill": told}
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

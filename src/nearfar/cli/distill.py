@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nearfar.cli.app import flags
+from nearfar.cli.app import given
 from nearfar.fewlabels.settings import DistillConfig, LabelChoice
 
 __all__ = ["distill"]
@@ -37,8 +37,14 @@ def distill(
     import nearfar
     from nearfar.progress import stdout
 
-    given = {name: getattr(record, name) for record in (choice, settings) for name in flags if hasattr(record, name)}
     result = nearfar.distill(
-        teacher, data, out=out, config=settings, choice=choice, resume=resume, overwrite=overwrite, **given
+        teacher,
+        data,
+        out=out,
+        config=settings,
+        choice=choice,
+        resume=resume,
+        overwrite=overwrite,
+        **given(choice, settings),
     )
     stdout.print(result.text(), markup=False, soft_wrap=True)

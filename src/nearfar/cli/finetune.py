@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nearfar.cli.app import flags
+from nearfar.cli.app import given
 from nearfar.fewlabels.settings import FinetuneConfig, LabelChoice
 
 __all__ = ["finetune"]
@@ -37,8 +37,14 @@ def finetune(
     import nearfar
     from nearfar.progress import stdout
 
-    given = {name: getattr(record, name) for record in (choice, settings) for name in flags if hasattr(record, name)}
     result = nearfar.finetune(
-        run, data, out=out, config=settings, choice=choice, resume=resume, overwrite=overwrite, **given
+        run,
+        data,
+        out=out,
+        config=settings,
+        choice=choice,
+        resume=resume,
+        overwrite=overwrite,
+        **given(choice, settings),
     )
     stdout.print(result.text(), markup=False, soft_wrap=True)

@@ -31,7 +31,8 @@ def folded(tokens: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: when a setting is given twice, or as a value and as a mapping.
     """
-    left, found = list(tokens), []
+    left: list[str] = list(tokens)
+    found: list[str] = []
     places: dict[str, tuple[int, dict[str, Any]]] = {}
     while left:
         word = left.pop(0)

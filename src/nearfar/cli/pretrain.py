@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nearfar.cli.app import flags
+from nearfar.cli.app import given
 from nearfar.pipeline.settings import PretrainConfig
 
 __all__ = ["pretrain"]
@@ -33,5 +33,4 @@ def pretrain(
     """
     import nearfar
 
-    given = {name: getattr(settings, name) for name in flags}
-    nearfar.pretrain(data, out=out, config=settings, resume=resume, overwrite=overwrite, **given)
+    nearfar.pretrain(data, out=out, config=settings, resume=resume, overwrite=overwrite, **given(settings))

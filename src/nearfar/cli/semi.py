@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nearfar.cli.app import flags
+from nearfar.cli.app import given
 from nearfar.fewlabels.settings import LabelChoice, SemiConfig
 
 __all__ = ["semi"]
@@ -33,8 +33,7 @@ def semi(
     import nearfar
     from nearfar.progress import stdout
 
-    given = {name: getattr(record, name) for record in (choice, settings) for name in flags if hasattr(record, name)}
-    result = nearfar.semi(data, out=out, config=settings, choice=choice, **given)
+    result = nearfar.semi(data, out=out, config=settings, choice=choice, **given(choice, settings))
     for table in result.tables():
         stdout.print(table)
     stdout.print(f"report: {result.report.resolve()}", markup=False, soft_wrap=True)

@@ -20,15 +20,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nearfar._version import __version__
-from nearfar.config import dump_yaml, load_yaml
-from nearfar.errors import ConfigError, RunError
+from nearfar.errors import ConfigError
 from nearfar.files import write_atomic
+from nearfar.pipeline.work_folder import as_read_again, locked, settings_before, write_settings
 from nearfar.training.run import Run
 
 __all__ = ["Folder", "read_json", "write_json"]
-
-FORMAT = 1
 
 
 class Folder:
@@ -59,26 +56,9 @@ class Folder:
         """Return where the scores of a method or a baseline stand."""
         return self.path / "results" / f"{name}-{seed}.json"
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes out.
-
-        Raises:
-            RunError: when the folder cannot be made, or another process is at work in it.
-        """
-        from filelock import FileLock, Timeout
-
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock")
-            with lock.acquire(timeout=0):
-                yield
-        except Timeout:
-            raise RunError(f"{self.path}: another comparison is at work in this folder; wait for it") from None
-        except (FileExistsError, NotADirectoryError, PermissionError) as error:
-            raise RunError(
-                f"{self.path}: must be a folder to write to ({error.strerror}); choose another --out"
-            ) from None
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Keep other processes out, as `nearfar.pipeline.work_folder.locked`."""
+        return locked(self.path, "comparison")
 
     def claim(self, values: Mapping[str, Any]) -> None:
         """Write the settings down, or see that they are those that the comparison was begun with.
@@ -93,40 +73,22 @@ class Folder:
             ConfigError: when a setting differs; the sentence names it.
             RunError: when the folder holds something else.
         """
-        if self.settings.is_file():
-            before, now = self._before(), _plain(values)
-            known = before["methods"] or {}
+        before = settings_before(self.settings, "a comparison")
+        if before is not None:
+            now, known = as_read_again(values), before["methods"] or {}
             together = {**known, **now["methods"]}
             common = {name: own for name, own in now["methods"].items() if name in known}
             differs = next(_differences(before, {**now, "methods": {**known, **common}}), None)
             if differs is None:
                 if together.keys() != known.keys():
-                    self._write({**values, "methods": together})
+                    write_settings(self.settings, {**values, "methods": together})
                 return
             if self._begun():
                 fix = "give the same, or choose another --out"
                 raise ConfigError(f"{self.path}: the comparison was begun with {differs}; {fix}")
             for old in (*self.path.glob("probes/*.json"), self.data):
                 old.unlink(missing_ok=True)
-        else:
-            others = sorted(entry.name for entry in self.path.iterdir() if not entry.name.startswith("."))
-            if others:
-                got = f"one with {', '.join(others[:3])}"
-                raise RunError(f"{self.path}: must be a new folder or a comparison, got {got}; choose another --out")
-        self._write(values)
-
-    def _write(self, values: Mapping[str, Any]) -> None:
-        write_atomic(self.settings, dump_yaml({"format": FORMAT, "nearfar": __version__, **values}))
-
-    def _before(self) -> dict[str, Any]:
-        try:
-            values = load_yaml(self.settings)
-        except ConfigError as error:
-            raise RunError(f"{error}; choose another --out") from None
-        version = values.pop("nearfar", "an unknown version")
-        if values.pop("format", None) != FORMAT:
-            raise RunError(f"{self.path}: was written by nearfar {version}; use that, or choose another --out")
-        return values
+        write_settings(self.settings, values)
 
     def _begun(self) -> bool:
         return any(self.path.glob("runs/*/config.yaml")) or any(self.path.glob("results/*.json"))
@@ -145,14 +107,6 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a mapping all at once, and the folder it stands in."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps(content, indent=2, ensure_ascii=False))
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as they look after a round through YAML."""
-    import yaml
-
-    loaded: dict[str, Any] = yaml.safe_load(dump_yaml(values))
-    return loaded
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> Iterator[str]:

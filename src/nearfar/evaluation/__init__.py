@@ -8,14 +8,6 @@ This package may import numpy, scikit-learn (inside functions) and rich, and not
 no encoder, no run and no index, and needs no torch.
 """
 
-from nearfar.evaluation.calibrated import Calibration, confidence_curve
-from nearfar.evaluation.calibration import (
-    Reliability,
-    expected_calibration_error,
-    fit_temperature,
-    reliability,
-    softmax,
-)
 from nearfar.evaluation.classification import (
     CLASSIFIERS,
     Auc,
@@ -25,6 +17,7 @@ from nearfar.evaluation.classification import (
     macro_auc,
 )
 from nearfar.evaluation.cutpoints import Answers, CutPoint, Rates, Target, calibrate, rates_at
+from nearfar.evaluation.distance_calibration import Calibration, confidence_curve
 from nearfar.evaluation.fewshot import FewShot, draw_labels
 from nearfar.evaluation.geometry import (
     Geometry,
@@ -37,6 +30,13 @@ from nearfar.evaluation.geometry import (
 from nearfar.evaluation.intervals import bootstrap_mean, wilson
 from nearfar.evaluation.knn import KNN, knn_predict
 from nearfar.evaluation.linear import Linear, fit_linear
+from nearfar.evaluation.probability_calibration import (
+    Reliability,
+    expected_calibration_error,
+    fit_temperature,
+    reliability,
+    softmax,
+)
 from nearfar.evaluation.propagation import label_propagation
 from nearfar.evaluation.protocol import Labelled, Protocol, Score, encode_labels
 from nearfar.evaluation.ranking_scores import ranking_scores, tar_at_far

@@ -18,7 +18,7 @@ from nearfar.encoders import EncoderSpec, fingerprint, load_encoder
 from nearfar.encoders.build import describe
 from nearfar.errors import ConfigError, DataError, require
 from nearfar.fewlabels.finish import Outcome, close, finished
-from nearfar.fewlabels.folders import begin, resumed, settle, write_arrays
+from nearfar.fewlabels.folders import begin, data_name, opened, write_arrays
 from nearfar.fewlabels.loop import Device, Steps, train
 from nearfar.fewlabels.objectives import Distilled
 from nearfar.fewlabels.parts import Data, open_data
@@ -30,7 +30,7 @@ from nearfar.fewlabels.targets import Targets, soft
 from nearfar.fewlabels.views import light, loader
 from nearfar.modalities import CUSTOM, Inputs, inputs_of
 from nearfar.pipeline.data import content_digest
-from nearfar.pipeline.environment import check_same_data, write_environment
+from nearfar.pipeline.environment import check_same_data
 from nearfar.progress import say
 from nearfar.training.run import Run
 
@@ -108,19 +108,15 @@ def distill(
         RunError: when a folder cannot be used.
     """
     folder = Path(out)
-    if resume:
-        opened, settings, labels = resumed("distill", folder, config or DistillConfig(), changes)
-        if opened.finished:
-            say(f"{folder}: is finished; nothing to do")
-            return finished(opened)
-    else:
-        settings, labels = settle("distill", config or DistillConfig(), choice, changes)
-        Run.claim(folder, overwrite=overwrite)
+    settings, labels, done = opened(
+        "distill", folder, config or DistillConfig(), choice, changes, resume=resume, overwrite=overwrite
+    )
+    if done is not None:
+        return finished(done)
     opened_teacher = open_teacher(teacher, module)
     labels = dataclasses.replace(labels, task=opened_teacher.targets.task)
     found = _open(data, labels, opened_teacher, needed=settings.labelled_weight > 0)
-    name = str(data) if isinstance(data, str | Path) else f"<{type(data).__name__}>"
-    facts = {"teacher": str(teacher), "data": name}
+    facts = {"teacher": str(teacher), "data": data_name(data)}
     return distill_on(opened_teacher, found, folder, settings, labels, facts, resume=resume, overwrite=overwrite)
 
 
@@ -145,13 +141,13 @@ def distill_on(
         encoder, spec = _student(config, teacher)
         config = _settled(config, teacher, spec)
         settings = {**facts, **pretrained(teacher.settings)}
-        run = Run(out) if resume else begin(out, "distill", settings, (choice, config), overwrite=overwrite)
-        if not (out / "environment.json").is_file():
-            write_environment(out / "environment.json", data=digest)
+        run = begin(out, "distill", settings, (choice, config), data=digest, resume=resume, overwrite=overwrite)
         model = Predictor(encoder, nn.Sequential(), teacher.targets.outputs)
         say(f"student: {describe(spec, encoder)}; teacher: {describe(teacher.spec, teacher.model.encoder)}")
         objective, total = _objective(run, model, teacher, data, config)
-        train(objective, _moves(config, total), run, run.checkpoint, "distill")
+        assert config.lr is not None
+        steps = Steps.of(config, total=total, optimizer=config.optimizer, lr=config.lr)
+        train(objective, steps, run, run.checkpoint, "distill")
     extra = {"teacher": teacher.name, "temperature": config.temperature, "student": config.student}
     return close(run, model, spec, teacher.inputs, data, config, extra)
 
@@ -281,20 +277,3 @@ def _kept_answers(run: Run, teacher: Teacher, source: Source, config: DistillCon
     whole[rows] = outputs
     write_arrays(path, ids=ids, outputs=whole, teacher=np.array(mark))
     return torch.from_numpy(whole)
-
-
-def _moves(config: DistillConfig, total: int) -> Steps:
-    assert config.lr is not None
-    return Steps(
-        total=total,
-        optimizer=config.optimizer,
-        lr=config.lr,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        warmup=config.warmup,
-        clip=config.clip,
-        precision=config.precision,
-        accelerator=config.accelerator,
-        log_every=config.log_every,
-        checkpoint_seconds=config.checkpoint_seconds,
-    )

@@ -17,7 +17,7 @@ from nearfar.encoders.base import Encoder
 from nearfar.encoders.build import describe
 from nearfar.errors import ConfigError, RunError, require
 from nearfar.fewlabels.finish import Outcome, close, finished
-from nearfar.fewlabels.folders import begin, resumed, settle
+from nearfar.fewlabels.folders import begin, data_name, opened
 from nearfar.fewlabels.loop import Device, Objective, Steps, train
 from nearfar.fewlabels.objectives import FixMatch, Supervised
 from nearfar.fewlabels.parts import Data, open_data
@@ -30,9 +30,8 @@ from nearfar.fewlabels.steps import count_steps, layer_rules, learning_rate
 from nearfar.fewlabels.targets import soft
 from nearfar.fewlabels.views import light, loader, strong
 from nearfar.pipeline.data import content_digest
-from nearfar.pipeline.environment import check_same_data, write_environment
+from nearfar.pipeline.environment import check_same_data
 from nearfar.progress import say
-from nearfar.training.run import Run
 
 __all__ = ["FEW", "finetune", "finetune_on"]
 
@@ -79,17 +78,14 @@ def finetune(
         RunError: when ``run`` or ``out`` cannot be used.
     """
     folder = Path(out)
-    if resume:
-        opened, settings, labels = resumed("finetune", folder, config or FinetuneConfig(), changes)
-        if opened.finished:
-            say(f"{folder}: is finished; nothing to do")
-            return finished(opened)
-    else:
-        settings, labels = settle("finetune", config or FinetuneConfig(), choice, changes)
-        Run.claim(folder, overwrite=overwrite)
+    settings, labels, done = opened(
+        "finetune", folder, config or FinetuneConfig(), choice, changes, resume=resume, overwrite=overwrite
+    )
+    if done is not None:
+        return finished(done)
     start = open_start(run, data, labels.input_options, module)
     found = open_data(data, labels, *reading(start.inputs, labels))
-    facts = {"run": str(run), "data": str(data) if isinstance(data, str | Path) else f"<{type(data).__name__}>"}
+    facts = {"run": str(run), "data": data_name(data)}
     return finetune_on(start, found, folder, settings, labels, facts, resume=resume, overwrite=overwrite)
 
 
@@ -113,9 +109,7 @@ def finetune_on(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         settings = {**facts, **pretrained(start.settings)}
-        run = Run(out) if resume else begin(out, "finetune", settings, (choice, config), overwrite=overwrite)
-        if not (out / "environment.json").is_file():
-            write_environment(out / "environment.json", data=digest)
+        run = begin(out, "finetune", settings, (choice, config), data=digest, resume=resume, overwrite=overwrite)
         kept(run, data)
         say(f"{describe(start.spec, start.encoder)}; {len(data.rows)} labels of {len(data.train):,} items")
         if config.pseudo_labels == "self-training":
@@ -131,18 +125,11 @@ def finetune_on(
 
 def _moves(config: FinetuneConfig, model: Predictor, total: int, items: int) -> Steps:
     assert config.optimizer is not None
-    return Steps(
+    return Steps.of(
+        config,
         total=total,
         optimizer=config.optimizer,
         lr=config.lr or learning_rate(config.optimizer, min(config.batch_size, items)),
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        warmup=config.warmup,
-        clip=config.clip,
-        precision=config.precision,
-        accelerator=config.accelerator,
-        log_every=config.log_every,
-        checkpoint_seconds=config.checkpoint_seconds,
         special=layer_rules(model, config.layer_decay),
     )
 

@@ -15,9 +15,11 @@ from nearfar.config import from_mapping, to_mapping
 from nearfar.errors import ConfigError, RunError, nearest, require
 from nearfar.fewlabels.settings import LabelChoice
 from nearfar.files import atomic_path
+from nearfar.pipeline.environment import write_environment
+from nearfar.progress import say
 from nearfar.training.run import Run
 
-__all__ = ["begin", "read_scores", "resumed", "settle", "write_arrays"]
+__all__ = ["begin", "data_name", "opened", "read_scores", "settle", "write_arrays"]
 
 
 def settle(who: str, config: Any, choice: LabelChoice | None, changes: Mapping[str, Any]) -> tuple[Any, LabelChoice]:
@@ -34,7 +36,7 @@ def settle(who: str, config: Any, choice: LabelChoice | None, changes: Mapping[s
     return _with(config, changes, mine, who), _with(labels, changes, theirs, "labels")
 
 
-def resumed(who: str, out: Path, config: Any, changes: Mapping[str, Any]) -> tuple[Run, Any, LabelChoice]:
+def _resumed(who: str, out: Path, config: Any, changes: Mapping[str, Any]) -> tuple[Run, Any, LabelChoice]:
     """Open the run to go on with, and the settings it was begun with; changes by name must say the same.
 
     Raises:
@@ -66,12 +68,65 @@ def resumed(who: str, out: Path, config: Any, changes: Mapping[str, Any]) -> tup
     return run, found[0], found[1]
 
 
-def begin(out: Path, who: str, facts: Mapping[str, Any], records: Sequence[Any], *, overwrite: bool) -> Run:
-    """Make the run folder with its settings."""
+def opened(
+    who: str,
+    out: Path,
+    config: Any,
+    choice: LabelChoice | None,
+    changes: Mapping[str, Any],
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> tuple[Any, LabelChoice, Run | None]:
+    """Return the settings that a verb goes by, and the run where it is finished already.
+
+    Raises:
+        ConfigError: on an unknown or wrong setting, or a change of one that the run was begun with.
+        RunError: when the folder cannot be used.
+    """
+    if not resume:
+        settings, labels = settle(who, config, choice, changes)
+        Run.claim(out, overwrite=overwrite)
+        return settings, labels, None
+    run, settings, labels = _resumed(who, out, config, changes)
+    if run.finished:
+        say(f"{out}: is finished; nothing to do")
+    return settings, labels, run if run.finished else None
+
+
+def begin(
+    out: Path,
+    who: str,
+    facts: Mapping[str, Any],
+    records: Sequence[Any],
+    *,
+    data: str,
+    resume: bool,
+    overwrite: bool,
+) -> Run:
+    """Make the run folder with its settings and its environment, or open the one to go on with.
+
+    Args:
+        out: the folder.
+        who: the verb.
+        facts: what ``config.yaml`` says beside settings.
+        records: the settings.
+        data: the digest of the data.
+        resume: go on.
+        overwrite: delete what is there first.
+    """
     values: dict[str, Any] = {"method": who, **facts}
     for record in records:
         values |= to_mapping(record)
-    return Run.create(out, values, overwrite=overwrite)
+    run = Run(out) if resume else Run.create(out, values, overwrite=overwrite)
+    if not (out / "environment.json").is_file():
+        write_environment(out / "environment.json", data=data)
+    return run
+
+
+def data_name(data: Any) -> str:
+    """Return what ``config.yaml`` calls the data."""
+    return str(data) if isinstance(data, str | Path) else f"<{type(data).__name__}>"
 
 
 def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from nearfar.data import Batch, Loader, Views
 from nearfar.errors import RunError
+from nearfar.fewlabels.settings import DistillConfig, FinetuneConfig
 from nearfar.files import atomic_path
 from nearfar.optim import Special, build_optimizer, warmup_cosine
 from nearfar.progress import track
@@ -46,6 +47,32 @@ class Steps:
     checkpoint_seconds: float
     special: tuple[Special, ...] = ()
     free: str = "classifier."
+
+    @classmethod
+    def of(
+        cls,
+        config: FinetuneConfig | DistillConfig,
+        *,
+        total: int,
+        optimizer: str,
+        lr: float,
+        special: tuple[Special, ...] = (),
+    ) -> Steps:
+        """Return the steps that settings ask for, but for what follows from the data."""
+        return cls(
+            total=total,
+            optimizer=optimizer,
+            lr=lr,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            warmup=config.warmup,
+            clip=config.clip,
+            precision=config.precision,
+            accelerator=config.accelerator,
+            log_every=config.log_every,
+            checkpoint_seconds=config.checkpoint_seconds,
+            special=special,
+        )
 
 
 class Device:

@@ -18,7 +18,7 @@ from nearfar.config import to_mapping
 from nearfar.data import Source
 from nearfar.data.source import read_many
 from nearfar.evaluation import reliability
-from nearfar.evaluation.calibration import softmax
+from nearfar.evaluation.probability_calibration import softmax
 from nearfar.fewlabels.baselines import SENTENCES
 from nearfar.fewlabels.parts import Data
 from nearfar.fewlabels.predictor import Predictor, load_predictor

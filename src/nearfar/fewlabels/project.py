@@ -16,19 +16,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nearfar._version import __version__
-from nearfar.config import dump_yaml, load_yaml
-from nearfar.errors import ConfigError, RunError
+from nearfar.errors import ConfigError
 from nearfar.fewlabels.settings import LabelChoice
-from nearfar.files import write_atomic
+from nearfar.pipeline.work_folder import as_read_again, locked, settings_before, write_settings
 
 __all__ = ["Amount", "Project"]
-
-FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,24 +68,9 @@ class Project:
         """Return the folder of a phase or a baseline."""
         return self.path / amount.place / name.replace(" ", "-")
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes out.
-
-        Raises:
-            RunError: when the folder cannot be made, or another process is at work in it.
-        """
-        from filelock import FileLock, Timeout
-
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.path / ".lock").acquire(timeout=0):
-                yield
-        except Timeout:
-            raise RunError(f"{self.path}: another process is at work in this folder; wait for it") from None
-        except (FileExistsError, NotADirectoryError, PermissionError) as error:
-            fix = "choose another --out"
-            raise RunError(f"{self.path}: must be a folder to write to ({error.strerror}); {fix}") from None
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Keep other processes out, as `nearfar.pipeline.work_folder.locked`."""
+        return locked(self.path, "process")
 
     def claim(self, values: Mapping[str, Any]) -> None:
         """Write the settings down, or see that they are those that the folder was begun with.
@@ -98,32 +79,16 @@ class Project:
             ConfigError: when one differs; the sentence names it.
             RunError: when the folder holds something else.
         """
-        import yaml
-
-        now: dict[str, Any] = yaml.safe_load(dump_yaml(values))  # as they look after a round through YAML
-        if self.settings.is_file():
-            before = self._before()
-            for name, value in now.items():
-                if before.get(name) != value:
-                    what = _difference(name, before.get(name), value)
-                    fix = "give the same, or choose another --out"
-                    raise ConfigError(f"{self.path}: the phases were begun with {what}; {fix}")
+        now = as_read_again(values)
+        before = settings_before(self.settings, "one of nearfar semi")
+        if before is None:
+            write_settings(self.settings, now)
             return
-        others = sorted(entry.name for entry in self.path.iterdir() if not entry.name.startswith("."))
-        if others:
-            got = f"one with {', '.join(others[:3])}"
-            raise RunError(f"{self.path}: must be a new folder or one of nearfar semi, got {got}; choose another --out")
-        write_atomic(self.settings, dump_yaml({"format": FORMAT, "nearfar": __version__, **now}))
-
-    def _before(self) -> dict[str, Any]:
-        try:
-            values = load_yaml(self.settings)
-        except ConfigError as error:
-            raise RunError(f"{error}; choose another --out") from None
-        version = values.pop("nearfar", "an unknown version")
-        if values.pop("format", None) != FORMAT:
-            raise RunError(f"{self.path}: was written by nearfar {version}; use that, or choose another --out")
-        return values
+        for name, value in now.items():
+            if before.get(name) != value:
+                what = _difference(name, before.get(name), value)
+                fix = "give the same, or choose another --out"
+                raise ConfigError(f"{self.path}: the phases were begun with {what}; {fix}")
 
 
 def _difference(name: str, before: Any, now: Any) -> str:

@@ -128,11 +128,9 @@ def _checked(settings: SemiConfig) -> tuple[SemiConfig, PretrainConfig]:
     first = from_mapping(PretrainConfig, {**to_mapping(plain), **given}, "pretrain")
     labels, fix = METHODS.get(first.method).info.labels, "take one such as simclr-v2"
     require(not labels, "semi", "pretrain.method", "one without labels", first.method, fix, error=ConfigError)
-    typed = {
-        phase: {name: to_mapping(record)[name] for name in getattr(settings, phase)}
-        for phase, record in (("pretrain", first), ("finetune", tuned), ("distill", student))
-    }
-    return dataclasses.replace(settings, **typed), first
+    phases = ((settings.pretrain, first), (settings.finetune, tuned), (settings.distill, student))
+    typed = [{name: to_mapping(record)[name] for name in given} for given, record in phases]
+    return dataclasses.replace(settings, pretrain=typed[0], finetune=typed[1], distill=typed[2]), first
 
 
 def _amounts(settings: SemiConfig, labels: LabelChoice) -> list[Amount]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nearfar.errors import RunError
 from nearfar.evaluation import Score, expected_calibration_error, fit_temperature
-from nearfar.evaluation.calibration import softmax
+from nearfar.evaluation.probability_calibration import softmax
 from nearfar.evaluation.seeds import over_seeds
 from nearfar.fewlabels.folders import read_scores
 from nearfar.fewlabels.phases import phase_names

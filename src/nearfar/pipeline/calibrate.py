@@ -10,9 +10,9 @@ import numpy as np
 
 from nearfar.data.embeddings import read_embeddings, read_info
 from nearfar.errors import DataError, require
-from nearfar.evaluation.calibrated import Calibration, confidence_curve
 from nearfar.evaluation.cutpoints import Answers, CutPoint, Target, curves
 from nearfar.evaluation.cutpoints import calibrate as choose
+from nearfar.evaluation.distance_calibration import Calibration, confidence_curve
 from nearfar.indexing import Index, open_index
 from nearfar.pipeline.data import open_test_data
 from nearfar.pipeline.features import features, open_subject

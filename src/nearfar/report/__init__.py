@@ -6,7 +6,7 @@ are drawn on `matplotlib.figure.Figure`, never through pyplot, so no window syst
 """
 
 from nearfar.report.calibration import reliability_diagram
-from nearfar.report.compare import Bars, compare_page
+from nearfar.report.compare import compare_page
 from nearfar.report.demo import demo_page
 from nearfar.report.few_labels import Mistakes, few_labels_page
 from nearfar.report.page import Page, Section
@@ -15,6 +15,7 @@ from nearfar.report.plots import Line, bars, curves, distance_histogram, loss_cu
 from nearfar.report.point_map import PointMap, map_figure
 from nearfar.report.projection import project
 from nearfar.report.records import Neighbour, Query, ViewGrid
+from nearfar.report.score_figures import Bars
 from nearfar.report.sheets import neighbours_sheet, sheet, views_sheet
 from nearfar.report.style import figure_png, figure_svg, write_figure
 from nearfar.report.tables import Cell, Column, MeanSd, Table, to_html, to_markdown, to_rich

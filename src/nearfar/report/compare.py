@@ -4,27 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-
-from nearfar.report.page import Page, Section
-from nearfar.report.plots import Line, bars, curves
+from nearfar.report.page import Page
+from nearfar.report.plots import Line
+from nearfar.report.score_figures import Bars, add_bars, add_curves
 from nearfar.report.tables import Table
 
-__all__ = ["Bars", "compare_page"]
-
-LINES = 6
-"""The most lines in one plot: what has more is drawn as several plots over the same axis."""
-
-
-class Bars(NamedTuple):
-    """One number a row: its names, the means, and the ends of the intervals (N, 2), NaN where there is none."""
-
-    title: str
-    names: Sequence[str]
-    means: Sequence[float]
-    intervals: Sequence[tuple[float, float]]
+__all__ = ["compare_page"]
 
 
 def compare_page(
@@ -71,53 +57,20 @@ def compare_page(
     for table in tables:
         numbers.table(table)
     for one in bars_of:
-        _bars(numbers, one)
+        add_bars(numbers, one, x_label="accuracy [%]", intervals="95 % t-intervals over seeds")
     for protocol, lines in label_curves.items():
-        _curves(numbers, protocol, "labels per class", f"{protocol}: accuracy [%]", lines, label_ticks, percent=True)
+        add_curves(
+            numbers, protocol, lines, x_label="labels per class", y_label=f"{protocol}: accuracy [%]",
+            ticks=label_ticks, percent=True,
+        )  # fmt: skip
     page.section("What is noise", f"The {rule}.").text(*verdicts)
     training = page.section("Training", "Means over the seeds of an epoch; the band is one standard deviation.")
     for method, lines in losses.items():
-        _curves(training, f"loss of {method}", "epoch", f"loss of {method}", lines)
+        add_curves(training, f"loss of {method}", lines, x_label="epoch", y_label=f"loss of {method}")
     for probe, lines in probes.items():
-        _curves(training, probe, "epoch", f"{probe} [%]", lines, percent=True)
+        add_curves(training, probe, lines, x_label="epoch", y_label=f"{probe} [%]", percent=True)
     signs = page.section("Collapse", "Both numbers fall when representations become alike.") if collapse else training
     for sign, lines in collapse.items():
-        _curves(signs, sign, "epoch", sign, lines)
+        add_curves(signs, sign, lines, x_label="epoch", y_label=sign)
     page.section("Facts").facts(facts)
     return page.write(path)
-
-
-def _bars(section: Section, one: Bars) -> None:
-    ends = np.asarray(one.intervals, dtype=np.float64)
-    known = bool(np.isfinite(ends).all())
-    said = ", ".join(f"{name} {value:.1%}" for name, value in zip(one.names, one.means, strict=True))
-    section.figure(
-        bars(one.names, one.means, x_label="accuracy [%]", intervals=ends if known else None, percent=True),
-        alt=f"{one.title}: {said}.",
-        caption=f"{one.title}; the lines are 95 % t-intervals over seeds." if known else one.title,
-    )
-
-
-def _curves(
-    section: Section,
-    what: str,
-    x_label: str,
-    y_label: str,
-    lines: Sequence[Line],
-    ticks: Mapping[float, str] | None = None,
-    *,
-    percent: bool = False,
-) -> None:
-    """Draw lines, in several plots where they are many."""
-    for start in range(0, len(lines), LINES):
-        some = lines[start : start + LINES]
-        section.figure(
-            curves(some, x_label=x_label, y_label=y_label, percent=percent, ticks=ticks),
-            alt=f"{what} over {x_label}: {'; '.join(_said(line, percent=percent) for line in some)}.",
-            caption=what,
-        )
-
-
-def _said(line: Line, *, percent: bool) -> str:
-    first, last = (f"{float(value):.1%}" if percent else f"{float(value):.3g}" for value in (line.y[0], line.y[-1]))
-    return f"{line.name} from {first} to {last}"

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.report.calibration import reliability_diagram
-from nearfar.report.compare import LINES, Bars
-from nearfar.report.page import Page, Section
-from nearfar.report.plots import Line, bars, curves
+from nearfar.report.page import Page
+from nearfar.report.plots import Line
+from nearfar.report.score_figures import Bars, add_bars, add_curves
 from nearfar.report.tables import Table
 
 __all__ = ["Mistakes", "few_labels_page"]
@@ -72,11 +71,13 @@ def few_labels_page(
     for table in tables:
         numbers.table(table)
     for one in bars_of:
-        _bars(numbers, one)
+        add_bars(numbers, one, x_label="[%]", intervals="95 % intervals")
     if label_curves:
         over = page.section("Over the number of labels", "One line a phase or baseline.")
         for name, lines in label_curves.items():
-            _curves(over, name, lines, label_ticks)
+            add_curves(
+                over, name, lines, x_label="labels per class", y_label=f"{name} [%]", ticks=label_ticks, percent=True
+            )
     used = page.section("Labels", "The items whose labels were used are in labels.csv of every run.")
     used.table(labels)
     if learnt is not None and len(learnt.pictures):
@@ -97,25 +98,3 @@ def few_labels_page(
     page.section("How the numbers were made").text(*protocols)
     page.section("Facts").facts(facts)
     return page.write(path)
-
-
-def _bars(numbers: Section, one: Bars) -> None:
-    ends = np.asarray(one.intervals, dtype=np.float64)
-    known = bool(np.isfinite(ends).all())
-    said = ", ".join(f"{name} {value:.1%}" for name, value in zip(one.names, one.means, strict=True))
-    numbers.figure(
-        bars(one.names, one.means, x_label="[%]", intervals=ends if known else None, percent=True),
-        alt=f"{one.title}: {said}.",
-        caption=f"{one.title}; the lines are 95 % intervals." if known else one.title,
-    )
-
-
-def _curves(section: Section, name: str, lines: Sequence[Line], ticks: Mapping[float, str]) -> None:
-    for start in range(0, len(lines), LINES):
-        some = lines[start : start + LINES]
-        said = "; ".join(f"{line.name} from {float(line.y[0]):.1%} to {float(line.y[-1]):.1%}" for line in some)
-        section.figure(
-            curves(some, x_label="labels per class", y_label=f"{name} [%]", percent=True, ticks=ticks),
-            alt=f"{name} over labels per class: {said}.",
-            caption=name,
-        )

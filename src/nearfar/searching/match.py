@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nearfar.errors import RunError, require
-from nearfar.evaluation.calibrated import Calibration
+from nearfar.evaluation.distance_calibration import Calibration
 from nearfar.indexing import Index
 from nearfar.searching.query import search_vectors
 from nearfar.searching.results import Hit, Results

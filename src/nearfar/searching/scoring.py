@@ -10,8 +10,8 @@ import numpy as np
 
 from nearfar.errors import DataError, require
 from nearfar.evaluation import Result, Score, bootstrap_mean, equal_error_rate, roc_auc, roc_points
-from nearfar.evaluation.calibrated import Calibration
 from nearfar.evaluation.cutpoints import MEASURES, Answers, rates_at
+from nearfar.evaluation.distance_calibration import Calibration
 from nearfar.evaluation.ranking_scores import ranking_scores, tar_at_far
 from nearfar.indexing import Index
 from nearfar.searching.evidence import BATCH, Queries, index_labels, match_answers, pair_answers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nearfar.errors import InputError, RunError
-from nearfar.evaluation.calibrated import Calibration
+from nearfar.evaluation.distance_calibration import Calibration
 from nearfar.indexing import Index
 
 __all__ = ["keep_calibration", "kept_calibration"]

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
-from nearfar.evaluation.calibrated import Calibration
+from nearfar.evaluation.distance_calibration import Calibration
 from nearfar.indexing import Id, Neighbours
 from nearfar.searching import Results, check_fingerprint
 from nearfar.searching.match import match_hits

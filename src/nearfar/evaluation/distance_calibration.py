@@ -1,4 +1,7 @@
-"""A calibration as it is stored with an index: cut-points, and how likely an answer at a distance is right."""
+"""Calibration of distances, as it is stored with an index: cut-points, and how likely an answer at a distance is right.
+
+The calibration of a classifier's probabilities is `probability_calibration`.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Calibration: is a classifier that is 80 % sure right in 80 of 100 cases?
+"""Calibration of probabilities: is a classifier that is 80 % sure right in 80 of 100 cases?
 
 Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017,
 https://arxiv.org/abs/1706.04599: the reliability diagram (section 2), the expected calibration error (equation 3) and
-temperature scaling (section 4.2, equation 9).
+temperature scaling (section 4.2, equation 9). How near is near enough is `cutpoints` and `distance_calibration`.
 """
 
 from __future__ import annotations
