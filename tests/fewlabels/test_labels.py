@@ -111,6 +111,19 @@ def test_wrong_labels_are_one_clear_sentence(
     assert "\n" not in str(error.value)
 
 
+def test_an_item_that_is_scored_by_a_table_is_not_learnt_from(flat: Path, tmp_path: Path) -> None:
+    learnt = table(tmp_path / "labels.csv", {"000.png": "a", "001.png": "b", "010.png": "b"})
+    scored = table(tmp_path / "test.csv", {"010.png": "b", "011.png": "a"})
+    with pytest.raises(DataError, match=r"got '010\.png', which is a test item; take its labels out.*leakage"):
+        opened(flat, labels=learnt, test_labels=scored)
+
+
+def test_a_class_without_any_label_cannot_be_drawn_from(folder: Path, tmp_path: Path) -> None:
+    labels = table(tmp_path / "labels.csv", {"train/class0/000.png": "class0", "train/class1/001.png": "class1"})
+    with pytest.raises(DataError, match=r"class 'class2' must be one with at least 1 labels, got 0; label some"):
+        opened(folder, labels=labels, per_class=1)
+
+
 def test_an_id_with_two_labels(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("id,label\na.png,cat\nb.png,dog\na.png,cat\na.png,dog\n")
