@@ -212,8 +212,8 @@ def test_ids_may_be_whole_numbers(tmp_path):
 
 
 def test_matching_answers_with_a_label_or_unknown(path):
-    from nearfar.evaluation.distance_calibration import Calibration
     from nearfar.evaluation.cutpoints import CutPoint
+    from nearfar.evaluation.distance_calibration import Calibration
 
     x = vectors(20)
     body = {"vectors": [x[4].tolist(), (-x[4]).tolist()]}

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from nearfar.evaluation.calibrated import Calibration
 from nearfar.evaluation.cutpoints import CutPoint
+from nearfar.evaluation.distance_calibration import Calibration
 from nearfar.indexing import open_index
 from tests.indexing import places
 from tests.serving.service import DIM, client, picture, process, vectors
