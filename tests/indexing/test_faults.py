@@ -120,6 +120,44 @@ def test_a_full_disk_is_said_and_leaves_what_was_there(backend, tmp_path):
         assert again.count == 51
 
 
+FULL_MILVUS = """
+import os, resource, signal, sys
+import numpy as np
+from nearfar.errors import RunError
+from nearfar.indexing import open_index
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+index = open_index(sys.argv[1])
+refusals = []
+for step in range(2):
+    try:
+        index.add([f"more {step} {row}" for row in range(900)], np.ones((900, 64)))
+    except RunError as error:
+        refusals.append(len(str(error).splitlines()))
+print("refused", refusals, "holds", index.count)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+calls = [lambda: index.remove(["item 3"]), lambda: index.add(["room again"], np.ones((1, 64)))]
+for call in calls if sys.argv[2] == "remove" else calls[::-1]:
+    call()
+print("holds", index.count, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("first", ["add", "remove"])
+def test_a_full_disk_loses_nothing_that_the_embedded_milvus_took_in_afterwards(first):
+    index = new(64, backend="milvus")
+    index.add(names(20), vectors(20, dim=64))
+    index.close()
+    command = [sys.executable, "-W", "ignore", "-c", FULL_MILVUS, str(index.path), first]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["refused [1, 1] holds 20", "holds 20"], done.stderr[-2000:]
+    with open_index(index.path) as again:
+        assert list(again.ids) == [*(name for name in names(20) if name != "item 3"), "room again"]
+        np.testing.assert_array_equal(again.get(["item 7"]).vectors, vectors(20, dim=64)[7:8])
+
+
 def test_a_server_that_refuses_is_said_and_rolls_back():
     index = new(6, backend="pgvector")
     index.add(names(5), vectors(5))

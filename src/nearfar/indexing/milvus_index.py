@@ -75,6 +75,7 @@ class MilvusIndex(Served, Index):
 
     backend: ClassVar[str] = "milvus"
     lasting: ClassVar[bool] = True
+    _torn = False
 
     def __init__(
         self,
@@ -355,10 +356,27 @@ class MilvusIndex(Served, Index):
         self._know_largest(rows.vectors)
         self._last = max(getattr(self, "_last", 0) + 1, time.time_ns())
         first, self._last = self._last, self._last + len(rows.ids)
-        with self._storage():
+        with self._log():
             for start in range(0, len(rows.ids), SHARE):
                 share = range(start, min(start + SHARE, len(rows.ids)))
                 self._client.upsert(self._name, [self._row(rows, row, first + row) for row in share])
+
+    @contextlib.contextmanager
+    def _log(self) -> Iterator[None]:
+        """Write to the log of an embedded file; after a refusal the next write counts once it is out of the log.
+
+        A full disk leaves a torn record, and what is appended behind it would be lost by a kill: reading ends there. To
+        flush begins a new log, but only when there is something to flush.
+        """
+        with self._storage():
+            try:
+                yield
+            except self._failure:
+                self._torn = self.server is None
+                raise
+            if self._torn:
+                self._client.flush(self._name)
+                self._torn = False
 
     def _row(self, rows: Records, row: int, number: int) -> dict[str, Any]:
         name, (label, label_whole) = rows.ids[row], encoded_label(rows.labels[row])
@@ -378,7 +396,7 @@ class MilvusIndex(Served, Index):
 
     def _remove(self, ids: list[Id]) -> None:
         keys = [key_of(name).hex() for name in ids]
-        with self._storage():
+        with self._log():
             for start in range(0, len(keys), PAGE):
                 self._client.delete(self._name, ids=keys[start : start + PAGE])
 
