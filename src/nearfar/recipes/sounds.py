@@ -16,7 +16,9 @@ def simclr() -> PretrainConfig:
     where does not (``speech``). They were chosen on training speakers of the spoken digits (docs/log.md).
 
     Command: ``nearfar pretrain SOUNDS --out RUN --recipe simclr/audio``. Cost: a minute and a half for 2,000 words on
-    one core. Expected result: not measured at this length.
+    one core. Expected on spoken digits: within one speaker, digits fall into clusters; across speakers a linear probe
+    with 5 or 10 labels per digit was no better than on the untrained encoder (one held-out training speaker, one seed,
+    docs/log.md).
     """
     return PretrainConfig(
         modality="audio",
