@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from nearfar.cli.nested import folded
+from nearfar.cli.nested import completed, folded, joined
 from nearfar.errors import ConfigError
+from nearfar.recipes.small import GRAY
 from nearfar.training.run import Run
 from tests.cli.call import call, refused
 from tests.samples import write_folder
@@ -93,3 +94,29 @@ def test_a_run_has_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         "--method-options.loss-options.margn", 0.7,
     )  # fmt: skip
     assert "unknown setting 'margn'" in refused(wrong)
+
+
+def test_flags_join_the_mappings_of_files_and_files_those_of_recipes(tmp_path: Path) -> None:
+    under = {"views": "gray", "view_options": {"scale": [0.2, 1.0], "rotate": 0.0}, "epochs": 3}
+    over = joined({"view_options": {"rotate": 5.0}, "epochs": 4}, under)
+    assert over == {"views": "gray", "view_options": {"scale": [0.2, 1.0], "rotate": 5.0}, "epochs": 4}
+    assert joined({"views": "digits", "view_options": {"hflip": 0.0}}, under)["view_options"] == {"hflip": 0.0}
+    tokens = ["pretrain", "photos", "--view-options.rotate=1", "--epochs", "2", "--", "x"]
+    assert completed(tokens, over) == [
+        *tokens[:5], "--view-options.scale=[0.2, 1.0]", *tokens[5:],
+    ]  # fmt: skip
+    assert completed([*tokens[:3], "--views", "digits"], over) == [*tokens[:3], "--views", "digits"]
+    assert completed(["pretrain", "photos"], over) == ["pretrain", "photos"]
+
+
+def test_a_flag_leaves_the_other_options_of_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_folder(tmp_path / "data", 40)
+    (tmp_path / "more.yaml").write_text("view-options:\n  blur: 0.25\n")
+    flags = ["--view-options.hflip", "0", "--encoder-options.width", "4", "--epochs", "1", "--batch-size", "16"]
+    code, _, err = call(
+        capsys, "--config", tmp_path / "more.yaml", "pretrain", data, "--out", tmp_path / "run", "--recipe",
+        "simclr/gray", *flags, "--accelerator", "cpu", "--threads", "1",
+    )  # fmt: skip
+    assert code == 0, err
+    config = Run(tmp_path / "run").config()
+    assert config["view_options"] == {**GRAY, "scale": list(GRAY["scale"]), "blur": 0.25, "hflip": 0}

@@ -12,7 +12,7 @@ from cyclopts import App, ArgumentCollection, CycloptsError, Parameter
 from cyclopts.config import Dict
 
 from nearfar._version import __version__
-from nearfar.cli.nested import folded
+from nearfar.cli.nested import completed, folded, joined
 from nearfar.errors import NearfarError, RunError
 from nearfar.progress import stderr
 
@@ -24,6 +24,9 @@ VERBS = (
     "calibrate", "match", "dedupe", "outliers", "cluster", "select", "label-errors",
     "finetune", "distill", "semi",
 )  # fmt: skip
+
+AFTER = ("finetune", "distill", "semi")
+"""Verbs that a recipe does not set: it is of a pretraining."""
 
 NOTED = ("method", "pretrained_views", "pretrained_view_options")
 """What a fine-tuned or distilled run's config.yaml has beside settings."""
@@ -61,8 +64,11 @@ def launch(
         recipe: the settings of a run by name, for pretrain and views; --config and flags override them.
         debug: show the traceback of an error.
     """
-    app.config = (_remember_flags, *_sources(config, recipe))
-    app(folded(tokens), exit_on_error=False, print_error=False)
+    values = _values(config, recipe)
+    app.config = (_remember_flags, *_sources(values, config, recipe))
+    after = any(token in AFTER for token in tokens[:1])
+    known = joined(values[0], {} if after else values[1])
+    app(completed(folded(tokens), known), exit_on_error=False, print_error=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -114,23 +120,36 @@ def given(*records: Any) -> dict[str, Any]:
     return {name: getattr(record, name) for record in records for name in flags if hasattr(record, name)}
 
 
-def _sources(config: Path | None, recipe: str | None) -> tuple[Any, ...]:
-    """Return where settings come from beside flags; an earlier source goes before a later one."""
-    sources = []
+def _values(config: Path | None, recipe: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings of a file and of a recipe."""
+    of_file: dict[str, Any] = {}
+    of_recipe: dict[str, Any] = {}
     if config is not None:
         from nearfar.config import load_yaml
 
-        values = load_yaml(config)
+        of_file = load_yaml(config)
         for key in ("format", "nearfar"):  # what a run's config.yaml has beside settings
-            values.pop(key, None)
-        sources.append(Dict(_by_verb(values), source=str(config)))
+            of_file.pop(key, None)
+        of_file = {key.replace("-", "_"): value for key, value in of_file.items()}
     if recipe is not None:
         from nearfar.config import to_mapping
         from nearfar.recipes import RECIPES
 
-        values = to_mapping(RECIPES.get(recipe)())
-        other = {"semi": {"recipe": recipe}, "finetune": {}, "distill": {}}  # a recipe is of a pretraining
-        sources.append(Dict({**_by_verb(values), **other}, source=f"recipe {recipe}"))
+        of_recipe = to_mapping(RECIPES.get(recipe)())
+    return of_file, of_recipe
+
+
+def _sources(values: tuple[dict[str, Any], dict[str, Any]], config: Path | None, recipe: str | None) -> tuple[Any, ...]:
+    """Return where settings come from beside flags; an earlier source goes before a later one."""
+    of_file, of_recipe = values
+    sources = []
+    if config is not None:
+        over = {name: value for name, value in joined(of_file, of_recipe).items() if name in of_file}
+        alone = {verb: values for verb, values in _by_verb(of_file).items() if verb in AFTER}
+        sources.append(Dict({**_by_verb(over), **alone}, source=str(config)))
+    if recipe is not None:
+        other = {"semi": {"recipe": recipe}, "finetune": {}, "distill": {}}
+        sources.append(Dict({**_by_verb(of_recipe), **other}, source=f"recipe {recipe}"))
     return tuple(sources)
 
 

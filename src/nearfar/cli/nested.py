@@ -10,14 +10,17 @@ import contextlib
 import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nearfar.errors import ConfigError
 
-__all__ = ["folded"]
+__all__ = ["completed", "folded", "joined"]
 
 _FLAG = re.compile(r"--([A-Za-z][\w-]*(?:\.[\w-]+)+)(?:=(.*))?", re.DOTALL)
+
+_OF = {"method_options": "method", "encoder_options": "encoder", "view_options": "views"}
+"""Options that are those of something by name: with another name they are of no use."""
 
 _PHASES = ("pretrain", "finetune", "distill")
 """Settings whose keys are settings themselves, beside those called ``...-options``."""
@@ -52,6 +55,38 @@ def folded(tokens: Sequence[str]) -> list[str]:
         _put(tree, deeper, values[0] if len(values) == 1 else values, f"--{match[1]}")
         found[place:] = [f"{name}={json.dumps(tree, ensure_ascii=False)}", *found[place + 1 :]]
     return found
+
+
+def joined(over: Mapping[str, Any], under: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one source of settings over another: mappings are joined key by key, all else is replaced."""
+    found = {**under, **over}
+    for name, value in over.items():
+        below = under.get(name)
+        named = _OF.get(name)
+        changed = named in over and over[named] != under.get(named)
+        if isinstance(value, dict) and isinstance(below, dict) and not changed:
+            found[name] = {**below, **value}
+    return found
+
+
+def completed(tokens: Sequence[str], known: Mapping[str, Any]) -> list[str]:
+    """Return folded tokens with the keys that files and recipes have of the mappings that flags begin.
+
+    Without it a flag such as ``--view-options.hflip 0`` would put away all other view options of a recipe.
+    """
+    begun: dict[str, set[str]] = {}
+    for token in tokens:
+        if match := re.fullmatch(r"--([\w-]+)\.([^=]+)=.*", token, re.DOTALL):
+            begun.setdefault(match[1], set()).add(match[2])
+    added = []
+    for name, keys in begun.items():
+        value, named = known.get(name.replace("-", "_")), _OF.get(name.replace("-", "_"))
+        if not isinstance(value, dict) or any(word.partition("=")[0] == f"--{named}" for word in tokens):
+            continue
+        rest = {key: item for key, item in value.items() if key not in keys and item is not None}
+        added += [f"--{name}.{key}={item if isinstance(item, str) else json.dumps(item)}" for key, item in rest.items()]
+    place = tokens.index("--") if "--" in tokens else len(tokens)
+    return [*tokens[:place], *added, *tokens[place:]]
 
 
 def _values(given: str | None, left: list[str]) -> list[str]:

@@ -62,7 +62,7 @@ def open_parts(data: Any, config: CompareConfig) -> Parts:
     return Parts(
         train,
         test,
-        modality.fit(train, options),
+        modality.fit_for(config.encoder, train, options),
         config.per_class or _shots(train),
         (content_digest(train), content_digest(test)),
     )

@@ -309,6 +309,14 @@ class Modality(abc.ABC):
             DataError: when they cannot be used.
         """
 
+    def fit_for(self, encoder: str, source: Source, options: Mapping[str, Any]) -> Inputs:
+        """Return what `fit` does, with what an encoder of that name prefers where the options leave it open.
+
+        Raises:
+            DataError: when the rows cannot be used.
+        """
+        return self.fit(source, options)
+
     @abc.abstractmethod
     def views(self, name: str) -> tuple[Any, ...]:
         """Return descriptions of views as `Inputs.views` does, before any data were seen, to check settings with."""

@@ -117,7 +117,7 @@ def pretrain(
     if resume:
         check_same_data(folder / "environment.json", facts)
     source, unseen = _training_rows(config, source, relations)
-    inputs = inputs or modality.fit(source, config.reading)
+    inputs = inputs or modality.fit_for(config.encoder, source, config.reading)
     config = _resolve(config, inputs)
     _check_data(config, modality, source if relations is None else relations.over(source, config.limit))
     config = with_relation(config, relations, source)

@@ -33,7 +33,8 @@ class PretrainConfig:
         views: how views are made, by name. auto takes what fits the data.
         view_options: settings of every view, such as --view-options.hflip 0.
         view_count: views of an item, for methods that take more than two; those named are repeated in turn.
-        image_size: of images, the side of the square views in pixels. By default the images' own, but at most 224.
+        image_size: of images, the side of the square views in pixels. By default the images' own, but at most 224,
+            and at most 64 for the encoder small.
         channels: of images, the channels to convert all to, 1 or 3. By default the images' own.
         split: the part of DATA to train on. By default train where there are splits, else everything.
         limit: train on that many items only, drawn by the seed and evenly over classes where labels exist.

@@ -63,7 +63,7 @@ def show_views(
     config = check_named_views(modality, config)
     options = modality.check_options(config.reading)
     source = open_training_data(modality, data, options, split=config.split)
-    inputs = modality.fit(source, options)
+    inputs = modality.fit_for(config.encoder, source, options)
     config = dataclasses.replace(config, views=inputs.default_views if config.views == "auto" else config.views)
     views = run_views(check_named_views(modality, config), inputs)
     sheet = draw_sheet(inputs, inputs.keep(source, cache="off"), views, seed=config.seed, rows=count, who="views")
