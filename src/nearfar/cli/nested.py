@@ -63,7 +63,7 @@ def joined(over: Mapping[str, Any], under: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in over.items():
         below = under.get(name)
         named = _OF.get(name)
-        changed = named in over and over[named] != under.get(named)
+        changed = named is not None and named in over and over[named] != under.get(named)
         if isinstance(value, dict) and isinstance(below, dict) and not changed:
             found[name] = {**below, **value}
     return found

@@ -130,7 +130,7 @@ class TransformersSound(Encoder):
             given = {**sizes, **given}
         whole, made = build_model(architecture, given, encoder="transformers-sound")
         self.whole_input = str(getattr(whole, "main_input_name", ""))
-        self.model: nn.Module = whole.encoder if architecture == "whisper" else whole
+        self.model = cast(nn.Module, whole.encoder if architecture == "whisper" else whole)
         self.config = made
         self._check(architecture)
         self.dim = int(made.hidden_size)

@@ -95,17 +95,6 @@ class ImageInputs(Inputs):
         require(channels == self.channels, who, "channels", must, channels, fix, error=ConfigError)
         return self.options
 
-    def fit_for(self, encoder: str, source: Source, options: Mapping[str, Any]) -> ImageInputs:
-        """Take large images at 64 pixels for the encoder ``small``: at 224 two cores make ten of them a second."""
-        inputs = self.fit(source, options)
-        if encoder != "small" or options.get("image_size") or inputs.image_size <= SMALL:
-            return inputs
-        side = inputs.image_size
-        say(
-            f"encoder small is for small images: those of {side} pixels are taken at {SMALL}; --image-size {side} keeps all"
-        )
-        return dataclasses.replace(inputs, image_size=SMALL)
-
     def views(self, name: str) -> tuple[ImageView, ...]:
         """Return the views of a name, of these images' size and normalisation."""
         views = VIEWS.get(self.default_views if name == "auto" else name)(self.image_size)
@@ -272,6 +261,15 @@ class ImageModality(Modality):
             height, width, depth = _first_image(source).shape
             size, channels = size or min(SIDE, height, width), channels or depth
         return ImageInputs(image_size=size, channels=channels)
+
+    def fit_for(self, encoder: str, source: Source, options: Mapping[str, Any]) -> ImageInputs:
+        """Take large images at 64 pixels for the encoder ``small``: at 224 two cores make ten of them a second."""
+        inputs = self.fit(source, options)
+        if encoder != "small" or options.get("image_size") or inputs.image_size <= SMALL:
+            return inputs
+        side = inputs.image_size
+        say(f"encoder small: images of {side} pixels are taken at {SMALL}; --image-size {side} keeps them as they are")
+        return dataclasses.replace(inputs, image_size=SMALL)
 
     def views(self, name: str) -> tuple[ImageView, ...]:
         """Return the views of a name at 224 pixels."""
