@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from nearfar.config import load_yaml
+from nearfar.recipes.digits import simclr
 from nearfar.training.run import Run
 from tests.cli.call import call, refused
 from tests.samples import pictures, write_folder
@@ -70,7 +71,7 @@ def test_flags_go_before_the_file_and_the_file_before_the_recipe(data: Path, tmp
     values = Run(tmp_path / "run").config()
     assert (values["epochs"], values["lr"], values["views"]) == (1, 0.25, "digits")
     assert values["encoder_options"] == {"width": 4}
-    assert values["method_options"]["temperature"] == 0.2
+    assert values["method_options"]["temperature"] == simclr().method_options["temperature"]
 
 
 @pytest.mark.parametrize("recipe", ["simclr/small", "supcon/small", "siamese/small", "triplet/small", "simclr/digits"])

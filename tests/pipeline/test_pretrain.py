@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from nearfar.encoders import fingerprint, load_encoder
 from nearfar.errors import ConfigError, DataError, RunError
 from nearfar.training.run import Run
 from tests.samples import pictures, timeless, train, write_folder
+
+WITHOUT_MLFLOW = pytest.mark.skipif(importlib.util.find_spec("mlflow") is not None, reason="MLflow is installed here")
 
 
 class Pairs(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
@@ -223,7 +226,7 @@ def test_limit_takes_that_many_evenly(tmp_path: Path) -> None:
         ({"batch_size": 64}, "batch-size must be <= 48, the number of images, got 64; lower --batch-size to 48"),
         ({"batch_size": 1}, "batch-size must be >= 2"),
         ({"track": ["wnb"]}, "track.0 must be 'wandb' or 'mlflow', got"),
-        ({"track": ["mlflow"]}, "pip install 'nearfar[mlflow]'"),
+        pytest.param({"track": ["mlflow"]}, "pip install 'nearfar[mlflow]'", marks=WITHOUT_MLFLOW),
         ({"split": "tset"}, "has no split 'tset'"),
         ({"limit": 1}, "limit must be >= 2"),
         ({"channels": 4}, "must have 4 channels, got 3"),

@@ -135,12 +135,14 @@ def test_what_is_in_use_already_is_not_advised(monkeypatch: pytest.MonkeyPatch) 
     inputs = ImageInputs(image_size=8, channels=1)
     images = DecodedSource(ArraySource(*pictures(8)), (), "memory")
     files = DecodedSource(images.source, (), "files")
-    plain, jittered = ImageView(size=32), ImageView(size=224, jitter=0.8, brightness=0.4, interpolation="bicubic")
+    plain, jittered = ImageView(size=32), ImageView(size=224, jitter=0.8, hue=0.1, interpolation="bicubic")
     assert waiting.remedy(config, inputs, images, [plain]) == "more --threads (2 of 8 cores are in use)"
     advice = waiting.remedy(config, inputs, files, [jittered])
     parts = ["--cache memory", "--threads", "--view-options.color matrix", "bilinear", "a smaller --image-size"]
     places = [advice.index(part) for part in parts]
     assert places == sorted(places)
+    gray = dataclasses.replace(jittered, hue=0.0, brightness=0.4)  # one factor a step: no cheaper way
+    assert "matrix" not in waiting.remedy(config, inputs, files, [gray])
     busy = dataclasses.replace(config, threads=8)
     matrix = dataclasses.replace(jittered, size=32, color="matrix", interpolation="bilinear")
     assert waiting.remedy(busy, inputs, images, [matrix]).startswith("a larger encoder")

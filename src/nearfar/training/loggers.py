@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -76,5 +77,7 @@ def build_loggers(run: Run, trackers: Sequence[str], *, resumed_at: int | None) 
         if tracker == "wandb":
             loggers.append(WandbLogger(project="nearfar", name=run.path.name, save_dir=run.path))
         else:
-            loggers.append(MLFlowLogger(experiment_name="nearfar", run_name=run.path.name))
+            # MLflow's folder of files takes no new runs any more; an address in the environment goes before this one
+            place = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(run.path / 'mlflow.db').absolute()}"
+            loggers.append(MLFlowLogger(experiment_name="nearfar", run_name=run.path.name, tracking_uri=place))
     return loggers
