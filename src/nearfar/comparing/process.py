@@ -50,7 +50,9 @@ def run_child(job: Mapping[str, Any]) -> dict[str, Any]:
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    with process.stdin as questions, process.stdout as answers:
+    said, code = b"", 0
+    # closing flushes again what a child that is gone already did not take
+    with contextlib.suppress(BrokenPipeError), process.stdin as questions, process.stdout as answers:
         try:
             with contextlib.suppress(BrokenPipeError):
                 questions.write(json.dumps(job).encode() + b"\n")
