@@ -138,46 +138,61 @@ def layers(found: Semi, data: Path, work: Path, amounts: Sequence[int], draws: i
     return lines
 
 
-def reasons(work: Path, draws: int) -> None:
-    """Ask why a phase fell short on Fashion-MNIST: other optimisers of fine-tuning, longer distillation."""
-    data, pretrained = work / "fashion.npz", work / "fashion" / "pretrained"
-    tried: dict[str, dict[str, Any]] = {
-        "LARS, 0.04 (default)": {}, "LARS, 0.16": {"lr": 0.16}, "AdamW, 0.001": {"optimizer": "adamw"},
-        "AdamW, 0.001, 60 epochs": {"optimizer": "adamw", "epochs": 60, "least_steps": 600},
-    }  # fmt: skip
-    tuned = []
-    for number, (name, options) in enumerate(tried.items()):
+TRIED: dict[str, dict[str, Any]] = {
+    "LARS, 0.04 (default)": {}, "LARS, 0.16": {"lr": 0.16}, "AdamW, 0.001": {"optimizer": "adamw"},
+    "AdamW, 0.001, 60 epochs": {"optimizer": "adamw", "epochs": 60, "least_steps": 600},
+}  # fmt: skip
+"""Ways to fine-tune, when asking why it fell short."""
+
+
+def tuned(work: Path, draws: int) -> list[list[str]]:
+    """Fine-tune Fashion-MNIST's encoder in other ways."""
+    rows = []
+    for number, (name, options) in enumerate(TRIED.items()):
         cells = []
         for amount in (10, 100):
             found = [
                 nearfar.finetune(
-                    pretrained, data, out=work / f"tried-{number}-{amount}-{draw}", per_class=amount, draw=draw,
-                    from_layer=1, overwrite=True, **TUNE | options,
+                    work / "fashion" / "pretrained", work / "fashion.npz", out=work / f"tried-{number}-{amount}-{draw}",
+                    per_class=amount, draw=draw, from_layer=1, overwrite=True, **TUNE | options,
                 )["top-1"].value
                 for draw in range(draws)
             ]  # fmt: skip
             cells.append(f"{100 * np.mean(found):.1f} ± {100 * np.std(found, ddof=1):.1f}")
-        tuned.append([name, *cells])
-    distilled = []
-    teacher = work / "fashion" / "100-per-class-0" / "finetuned"
+        rows.append([name, *cells])
+    return rows
+
+
+def distilled(work: Path) -> list[list[str]]:
+    """Distil one teacher for longer, and at another temperature."""
+    rows = []
     for epochs in (8, 24):
         for temperature in (0.1, 1.0):
             done = nearfar.distill(
-                teacher, data, out=work / f"tried-{epochs}-{temperature}", epochs=epochs, temperature=temperature,
-                overwrite=True,
+                work / "fashion" / "100-per-class-0" / "finetuned", work / "fashion.npz",
+                out=work / f"tried-{epochs}-{temperature}", epochs=epochs, temperature=temperature, overwrite=True,
             )  # fmt: skip
-            distilled.append([f"{epochs} epochs, temperature {temperature}", f"{100 * done['top-1'].value:.1f}"])
+            rows.append([f"{epochs} epochs, temperature {temperature}", f"{100 * done['top-1'].value:.1f}"])
+    return rows
+
+
+def reasons(work: Path, draws: int) -> None:
+    """Ask why phases fell short on Fashion-MNIST, in the folder of its benchmark."""
     write(
         "few_labels_reasons",
         title="Few labels: why some phases fell short on Fashion-MNIST",
         tables=[
-            table("Fine-tuning from layer 1, test accuracy, %", ["", "10 per class", "100 per class"], tuned),
-            table("Distilled from the teacher of 100 per class, one draw, %", ["", "top-1"], distilled),
+            table(
+                "Fine-tuning from layer 1, test accuracy, %", ["", "10 per class", "100 per class"], tuned(work, draws)
+            ),
+            table("Distilled from the teacher of 100 per class, one draw, %", ["", "top-1"], distilled(work)),
         ],
-        notes=[f"encoder, labels and test images as in the table above; mean ± standard deviation over {draws} draws; "
-               "a look for reasons on the test images, not a choice of settings"],
+        notes=[
+            f"encoder, labels and test images as in the table above; mean ± standard deviation over {draws} draws; "
+            "a look for reasons on the test images, not a choice of settings"
+        ],
         command="uv run python -m benchmarks.few_labels FASHION XRAYS --only reasons --work WORK",
-    )  # fmt: skip
+    )
 
 
 def claims(found: Semi, name: str) -> list[str]:

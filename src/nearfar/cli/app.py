@@ -64,10 +64,9 @@ def launch(
         recipe: the settings of a run by name, for pretrain and views; --config and flags override them.
         debug: show the traceback of an error.
     """
-    values = _values(config, recipe)
-    app.config = (_remember_flags, *_sources(values, config, recipe))
-    after = any(token in AFTER for token in tokens[:1])
-    known = joined(values[0], {} if after else values[1])
+    of_file, of_recipe = _of_file(config), _of_recipe(recipe)
+    app.config = (_remember_flags, *_sources(of_file, of_recipe, config, recipe))
+    known = of_file if tokens[:1] and tokens[0] in AFTER else joined(of_file, of_recipe)
     app(completed(folded(tokens), known), exit_on_error=False, print_error=False)
 
 
@@ -120,28 +119,30 @@ def given(*records: Any) -> dict[str, Any]:
     return {name: getattr(record, name) for record in records for name in flags if hasattr(record, name)}
 
 
-def _values(config: Path | None, recipe: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the settings of a file and of a recipe."""
-    of_file: dict[str, Any] = {}
-    of_recipe: dict[str, Any] = {}
-    if config is not None:
-        from nearfar.config import load_yaml
+def _of_file(config: Path | None) -> dict[str, Any]:
+    """Return the settings of a file, without what a run's config.yaml has beside settings."""
+    if config is None:
+        return {}
+    from nearfar.config import load_yaml
 
-        of_file = load_yaml(config)
-        for key in ("format", "nearfar"):  # what a run's config.yaml has beside settings
-            of_file.pop(key, None)
-        of_file = {key.replace("-", "_"): value for key, value in of_file.items()}
-    if recipe is not None:
-        from nearfar.config import to_mapping
-        from nearfar.recipes import RECIPES
-
-        of_recipe = to_mapping(RECIPES.get(recipe)())
-    return of_file, of_recipe
+    return {
+        key.replace("-", "_"): value for key, value in load_yaml(config).items() if key not in ("format", "nearfar")
+    }
 
 
-def _sources(values: tuple[dict[str, Any], dict[str, Any]], config: Path | None, recipe: str | None) -> tuple[Any, ...]:
+def _of_recipe(recipe: str | None) -> dict[str, Any]:
+    if recipe is None:
+        return {}
+    from nearfar.config import to_mapping
+    from nearfar.recipes import RECIPES
+
+    return to_mapping(RECIPES.get(recipe)())
+
+
+def _sources(
+    of_file: dict[str, Any], of_recipe: dict[str, Any], config: Path | None, recipe: str | None
+) -> tuple[Any, ...]:
     """Return where settings come from beside flags; an earlier source goes before a later one."""
-    of_file, of_recipe = values
     sources = []
     if config is not None:
         over = {name: value for name, value in joined(of_file, of_recipe).items() if name in of_file}
@@ -163,7 +164,7 @@ def _by_verb(values: dict[str, Any]) -> dict[str, Any]:
 
     known = _given(values)
     unread = {field.name for field in dataclasses.fields(PretrainConfig)} - set(inspect.signature(views).parameters)
-    shown = {key: value for key, value in known.items() if key.replace("-", "_") not in unread}
+    shown = {key: value for key, value in known.items() if key not in unread}
     told = {key: value for key, value in known.items() if key not in NOTED}
     return {**dict.fromkeys(VERBS, known), "views": shown, "finetune": told, "distill": told}
 

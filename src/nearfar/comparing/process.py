@@ -45,18 +45,16 @@ def run_child(job: Mapping[str, Any]) -> dict[str, Any]:
         [sys.executable, "-m", "nearfar.comparing.child"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        bufsize=0,  # a child that is gone already leaves nothing to flush, which closing would try again
         env=_environment(),
         start_new_session=True,
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    said, code = b"", 0
-    # closing flushes again what a child that is gone already did not take
-    with contextlib.suppress(BrokenPipeError), process.stdin as questions, process.stdout as answers:
+    with process.stdin as questions, process.stdout as answers:
         try:
             with contextlib.suppress(BrokenPipeError):
                 questions.write(json.dumps(job).encode() + b"\n")
-                questions.flush()
             said = answers.read()
             code = process.wait()
         except BaseException:

@@ -9,7 +9,7 @@ no index.
 
 from nearfar.curation.choose import core_set, most_uncertain
 from nearfar.curation.clusters import Clusters, hdbscan_clusters, k_means_clusters
-from nearfar.curation.duplicates import Duplicates, joined, near_duplicates, usual_distance
+from nearfar.curation.duplicates import Duplicates, default_distance, joined, near_duplicates, usual_distance
 from nearfar.curation.label_errors import LabelErrors, outvoted_labels, suspicious_labels
 from nearfar.curation.neighbours import neighbours, pairs_within
 from nearfar.curation.outliers import outlier_scores
@@ -19,6 +19,7 @@ __all__ = [
     "Duplicates",
     "LabelErrors",
     "core_set",
+    "default_distance",
     "hdbscan_clusters",
     "joined",
     "k_means_clusters",

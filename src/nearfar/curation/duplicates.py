@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nearfar.curation.neighbours import neighbours, pairs_within
 
-__all__ = ["Duplicates", "joined", "near_duplicates", "usual_distance"]
+__all__ = ["Duplicates", "default_distance", "joined", "near_duplicates", "usual_distance"]
 
 Ints = NDArray[np.int64]
 Pairs = tuple[Ints, Ints, NDArray[np.float32]]
@@ -45,10 +45,17 @@ def near_duplicates(embeddings_ND: Any, *, distance: float | None = None) -> Dup
     Raises:
         InputError: on a distance out of [0, 2), or a wrong shape or value.
     """
-    if distance is None:
-        alone = len(embeddings_ND) < 2
-        distance = 0.0 if alone else usual_distance(neighbours(embeddings_ND, 1, who="dedupe")[0][:, 0])
+    distance = default_distance(embeddings_ND) if distance is None else distance
     return joined(len(embeddings_ND), pairs_within(embeddings_ND, distance, who="dedupe"))
+
+
+def default_distance(embeddings_ND: Any) -> float:
+    """Return what `near_duplicates` takes where no distance is given; 0 for fewer than two rows.
+
+    Raises:
+        InputError: on a wrong shape or value.
+    """
+    return 0.0 if len(embeddings_ND) < 2 else usual_distance(neighbours(embeddings_ND, 1, who="dedupe")[0][:, 0])
 
 
 def usual_distance(nearest_N: NDArray[np.float32]) -> float:

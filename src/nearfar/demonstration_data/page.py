@@ -11,7 +11,7 @@ import numpy as np
 from nearfar.data import Source, take
 from nearfar.data.embeddings import read_embeddings
 from nearfar.evaluation import Report, Score
-from nearfar.indexing import open_index
+from nearfar.indexing import normalised, open_index
 from nearfar.modalities import MODALITIES
 from nearfar.pipeline.features import Subject
 from nearfar.report import Measured, Neighbour, Page, PointMap, Query, Table, loss_curve, project, verdict
@@ -138,13 +138,12 @@ def _queries(folder: Path, shown: Source, subject: Subject) -> list[Query]:
 
 def _map(folder: Path, shown: Source, subject: Subject) -> PointMap:
     found = read_embeddings(folder / "embeddings.parquet")
-    unit = found.vectors / np.maximum(np.linalg.norm(found.vectors, axis=1, keepdims=True), 1e-12)
     place = {name: row for row, name in enumerate(shown.ids)}
     rows = np.array([place[name] for name in found.ids])
-    kept, many = take(shown, rows), len(unit) > MAPPED
+    kept, many = take(shown, rows), len(rows) > MAPPED
     method = "t-SNE of cosine distances" if many else "The first two principal components"
     return PointMap(
-        coordinates=project(unit, "tsne" if many else "pca"),
+        coordinates=project(normalised(found.vectors), "tsne" if many else "pca"),
         labels=None if shown.labels is None else shown.labels[rows],
         class_names=list(shown.class_names or ()),
         thumbnails=[subject.inputs.thumbnail(kept.read(row)) for row in range(len(kept))],

@@ -3,19 +3,11 @@
 Every write is one transaction of the table, so it is there or it is not, whatever happens to the process. Searches go
 to a FAISS index of the table in this process, kept in step with every write, so filters and thresholds behave as they
 do there. LanceDB's own approximate search is not used: its defaults lose most neighbours, and filtered ones more.
-
-    number     int64, of the insertion, ascending: the order of equal distances
-    id         text; whole tells whether it stands for a whole number
-    vector     D float32, as they were added
-    label      text, or label_number
-    metadata   JSON text
-    thumbnail  an encoded picture
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,10 +19,12 @@ from numpy.typing import NDArray
 from nearfar.errors import RunError, extra, require
 from nearfar.files import atomic_path
 from nearfar.indexing.base import Index
-from nearfar.indexing.card import STRUCTURE, LastingCard, digest, key_of
+from nearfar.indexing.card import STRUCTURE, LastingCard, digest
 from nearfar.indexing.faiss_index import FaissIndex
 from nearfar.indexing.files import read_card
 from nearfar.indexing.filters import Filter
+from nearfar.indexing.lance_bulk import BulkIds
+from nearfar.indexing.lance_rows import WITHOUT_PICTURES, from_arrow, schema, to_arrow
 from nearfar.indexing.plans import Codes, Kind, Plan
 from nearfar.indexing.records import Floats, Id, Neighbours, Records
 
@@ -79,7 +73,7 @@ class LanceIndex(LastingCard, Index):
         self._connect()
         self._claim_card()
         with self._storage():
-            self._table = self._database.create_table(TABLE, schema=self._schema(), exist_ok=False)
+            self._table = self._database.create_table(TABLE, schema=schema(self.dim), exist_ok=False)
         self._write_card()
 
     @classmethod
@@ -95,7 +89,7 @@ class LanceIndex(LastingCard, Index):
         with index._storage("is a damaged index"):
             index._table = index._database.open_table(TABLE)
             fields = set(index._table.schema.names)
-        fits = fields >= set(index._schema().names)
+        fits = fields >= set(schema(index.dim).names)
         require(fits, str(path), "table", "that of an index", f"one with {sorted(fields)}", error=RunError)
         if not unfinished:
             index._load(card)
@@ -112,23 +106,7 @@ class LanceIndex(LastingCard, Index):
         self._seen: object = None
         self._small = 0
         self._loaded: FaissIndex | None = None
-        self._bulk: _Bulk | None = None
-
-    def _schema(self) -> Any:
-        import pyarrow as pa
-
-        return pa.schema(
-            [
-                pa.field("number", pa.int64(), nullable=False),
-                pa.field("id", pa.string(), nullable=False),
-                pa.field("whole", pa.bool_(), nullable=False),
-                pa.field("vector", pa.list_(pa.float32(), self.dim), nullable=False),
-                pa.field("label", pa.string()),
-                pa.field("label_number", pa.int64()),
-                pa.field("metadata", pa.string()),
-                pa.field("thumbnail", pa.binary()),
-            ]
-        )
+        self._bulk: BulkIds | None = None
 
     @contextlib.contextmanager
     def _storage(self, what: str = "cannot be written") -> Iterator[None]:
@@ -147,7 +125,7 @@ class LanceIndex(LastingCard, Index):
         options = {"kind": self.options["kind"], "codes": self.options["codes"], "recall": self.recall}
         memory = FaissIndex(self.dim, metric=self.metric, **options)
         self._seen = self._stamp()
-        table, columns = memory.table, self._columns()
+        table, columns = memory.table, list(WITHOUT_PICTURES)
         with self._storage("is a damaged index"):
             self._table.checkout_latest()
             count = self._table.count_rows()
@@ -155,7 +133,7 @@ class LanceIndex(LastingCard, Index):
             parts, numbers = [], []
             start = 0
             for batch in self._batches(None, columns):
-                rows, stamps = self._records(batch)
+                rows, stamps = from_arrow(batch)
                 vectors[start : start + len(rows.ids)] = rows.vectors
                 parts.append(rows)
                 numbers.append(stamps)
@@ -264,7 +242,7 @@ class LanceIndex(LastingCard, Index):
     def _add(self, rows: Records) -> None:
         stamps = self._next(len(rows.ids))
         with self._storage():
-            self._table.add(self._arrow(rows, stamps))
+            self._table.add(to_arrow(rows, stamps))
         self._wrote(rows, stamps, [])
 
     def _upsert(self, rows: Records) -> None:
@@ -273,9 +251,9 @@ class LanceIndex(LastingCard, Index):
         with self._storage():
             if known:
                 merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-                merge.execute(self._arrow(rows, stamps))
+                merge.execute(to_arrow(rows, stamps))
             else:
-                self._table.add(self._arrow(rows, stamps))
+                self._table.add(to_arrow(rows, stamps))
         self._wrote(rows, stamps, known)
 
     def _remove(self, ids: list[Id]) -> None:
@@ -309,7 +287,7 @@ class LanceIndex(LastingCard, Index):
     def bulk(self) -> Iterator[None]:
         """Within this block only hashes of the ids are in memory, 8 bytes each; other writers are kept out."""
         with self._lock, self._only_writer():
-            self._loaded, self._bulk = None, _Bulk()
+            self._loaded, self._bulk = None, BulkIds()
             with self._storage("cannot be read"):
                 self._table.checkout_latest()
                 for batch in self._batches(None, ["number", "id", "whole", "label", "label_number"]):
@@ -402,17 +380,12 @@ class LanceIndex(LastingCard, Index):
         last = int(known[-1]) if len(known) else -1
         if len(numbers) and numbers[-1] > last:
             with self._storage("cannot be read"):
-                new = [self._records(b) for b in self._batches(f"number > {last}", self._columns())]
+                new = [from_arrow(b) for b in self._batches(f"number > {last}", list(WITHOUT_PICTURES))]
             for rows, stamps in sorted(new, key=lambda one: int(one[1].min(initial=0))):
                 order = np.argsort(stamps)
                 self._memory.append(_ordered(rows, order), stamps[order])
         self._read_description()
         self._seen = now
-
-    # -- between rows and Arrow ----------------------------------------------------------------------------------
-
-    def _columns(self) -> list[str]:
-        return ["number", "id", "whole", "vector", "label", "label_number", "metadata"]
 
     def _batches(self, where: str | None, columns: list[str]) -> Iterator[Any]:
         """Yield record batches; ``where`` holds nothing but our own numbers."""
@@ -422,71 +395,6 @@ class LanceIndex(LastingCard, Index):
         for batch in query.to_batches(READ):
             if len(batch):
                 yield batch
-
-    def _arrow(self, rows: Records, stamps: NDArray[np.int64]) -> Any:
-        import pyarrow as pa
-
-        text = [None if label is None or isinstance(label, int) else label for label in rows.labels]
-        numbers = [label if isinstance(label, int) else None for label in rows.labels]
-        metadata = [json.dumps(item, ensure_ascii=False) if item else None for item in rows.metadata]
-        vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.vectors.reshape(-1)), self.dim)
-        columns = [
-            pa.array(stamps),
-            pa.array([str(name) for name in rows.ids], pa.string()),
-            pa.array([isinstance(name, int) for name in rows.ids], pa.bool_()),
-            vectors,
-            pa.array(text, pa.string()),
-            pa.array(numbers, pa.int64()),
-            pa.array(metadata, pa.string()),
-            pa.array(rows.thumbnails or [None] * len(rows.ids), pa.binary()),
-        ]
-        return pa.Table.from_arrays(columns, schema=self._schema())
-
-    def _records(self, batch: Any) -> tuple[Records, NDArray[np.int64]]:
-        ids: list[Id] = batch["id"].to_pylist()
-        if len(batch) and batch["whole"][0].as_py():
-            ids = [int(name) for name in ids]
-        text, number = batch["label"].to_pylist(), batch["label_number"].to_pylist()
-        labels = [a if a is not None else b for a, b in zip(text, number, strict=True)]
-        metadata = [json.loads(item) if item else {} for item in batch["metadata"].to_pylist()]
-        vectors = batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(len(batch), self.dim)
-        return Records(ids, vectors, labels, metadata, []), batch["number"].to_numpy()
-
-
-class _Bulk:
-    """What ``add`` must know of the items while an index is built: that ids are new and kinds are not mixed."""
-
-    def __init__(self) -> None:
-        self.known = np.empty(0, np.uint64)
-        self.kinds: tuple[type | None, type | None] = (None, None)
-        self.last = -1
-
-    def contains(self, ids: list[Id]) -> list[bool]:
-        """Say of each id whether its hash is known; 64 bits of it, so a new id is refused once in 10^19 / N."""
-        hashes = _hashes(ids)
-        places = np.searchsorted(self.known, hashes)
-        places[places == len(self.known)] = 0
-        found: list[bool] = (self.known[places] == hashes).tolist() if len(self.known) else [False] * len(ids)
-        return found
-
-    def know(self, rows: Records) -> None:
-        """Take in items that were written."""
-        self.known = np.sort(np.concatenate([self.known, _hashes(rows.ids)]), kind="stable")
-        label = next((type(one) for one in rows.labels if one is not None), None)
-        self.kinds = (self.kinds[0] or type(rows.ids[0])), (self.kinds[1] or label)
-
-    def know_batch(self, batch: Any) -> None:
-        """Take in items that were written before."""
-        whole = bool(batch["whole"][0].as_py())
-        ids: list[Id] = [int(name) for name in batch["id"].to_pylist()] if whole else batch["id"].to_pylist()
-        text, number = batch["label"].to_pylist(), batch["label_number"].to_pylist()
-        labels = [a if a is not None else b for a, b in zip(text, number, strict=True)]
-        self.know(Records(ids, np.empty((0, 0), np.float32), labels, [], []))
-        self.last = max(self.last, int(batch["number"].to_numpy().max()))
-
-
-def _hashes(ids: list[Id]) -> NDArray[np.uint64]:
-    return np.frombuffer(b"".join(key_of(name)[:8] for name in ids), np.uint64)
 
 
 class _Nothing(Exception):  # noqa: N818

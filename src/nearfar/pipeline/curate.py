@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from nearfar.curation import (
     core_set,
+    default_distance,
     hdbscan_clusters,
     k_means_clusters,
     most_uncertain,
     near_duplicates,
-    neighbours,
     outlier_scores,
     suspicious_labels,
-    usual_distance,
 )
 from nearfar.curation.listing import Listing
 from nearfar.data.embeddings import read_embeddings
@@ -63,9 +62,8 @@ def dedupe(source: str | Path, *, distance: float | None = None, out: str | Path
         DataError: when the source cannot be read.
     """
     items = _read(source)
-    if distance is None and len(items.ids) > 1:
-        distance = usual_distance(neighbours(items.vectors, 1, who="dedupe")[0][:, 0])
-    found = near_duplicates(items.vectors, distance=distance or 0.0)
+    distance = default_distance(items.vectors) if distance is None else distance
+    found = near_duplicates(items.vectors, distance=distance)
     kept = set(found.keep.tolist())
     rows: list[tuple[Any, ...]] = []
     grouped: set[int] = set()
@@ -75,7 +73,7 @@ def dedupe(source: str | Path, *, distance: float | None = None, out: str | Path
             grouped.add(row)
     alone = [(items.ids[row], None, 1, None, items.labels[row]) for row in range(len(items.ids)) if row not in grouped]
     repeats = f"{len(found.drop):,} of {len(items.ids):,} items repeat another: {len(found.groups):,} groups"
-    summary = f"{repeats}, by steps of at most {distance or 0.0:.3g} (cosine)"
+    summary = f"{repeats}, by steps of at most {distance:.3g} (cosine)"
     settings = {"source": str(source), "distance": distance}
     columns = ("id", "group", "keep", "distance", "label")
     if out is not None:
