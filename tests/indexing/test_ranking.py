@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nearfar.indexing.measure import measure
 from nearfar.ranking import chunks, smallest
 
 
@@ -28,3 +29,22 @@ def test_chunks_cover_all_rows_once():
     assert [list(range(10))[part] for part in parts] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
     assert list(chunks(2, 100, elements=9)) == [slice(0, 1), slice(1, 2)]
     assert list(chunks(0, 3)) == []
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "sqeuclidean", "dot"])
+@pytest.mark.parametrize("dim", [1, 2, 3, 7, 8, 16, 33, 100, 513])
+def test_a_pair_has_one_distance_from_either_side_and_at_any_place(metric, dim):
+    rng = np.random.default_rng(dim)
+    x = rng.normal(size=(60, dim)).astype(np.float32)
+    x[30:40] = x[:10]
+    every = np.tile(np.arange(60), (60, 1))
+    found = measure(metric, x, x, every)
+    assert (found == found.T).all()
+    assert (found[:, :10] == found[:, 30:40]).all()
+    if metric != "dot":
+        assert (np.diag(found) == 0).all()
+    alone = np.concatenate([measure(metric, x[row : row + 1], x, every[:1]) for row in range(60)])
+    assert (alone == found).all()
+    shifted = np.empty(60 * dim + 3, np.float32)[3:].reshape(60, dim)  # rows that lie elsewhere in their cache lines
+    shifted[:] = x
+    assert (measure(metric, x, shifted, every) == found).all()

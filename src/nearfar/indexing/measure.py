@@ -1,7 +1,8 @@
 """The one distance in compiled loops: query against numbered rows, in float64, rounded once at the end.
 
-The order of the additions is written out (eight running sums, then a fixed tree), so a pair has the same distance
-whatever stands beside it and however many threads there are. Only numba and numpy may be imported here.
+Additions may be reordered into as many running sums as the processor adds at once. That depends on the processor and on
+the length of the vectors alone, so on one machine a pair has the same distance whatever stands beside it and however
+many threads there are. Only numba and numpy may be imported here.
 """
 
 from __future__ import annotations
@@ -19,59 +20,46 @@ from numpy.typing import NDArray
 __all__ = ["measure"]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc"})  # type: ignore[untyped-decorator]
+def _sums(a: Any, b: Any, n: int) -> tuple[float, float, float]:
+    aa = bb = ab = 0.0
+    for i in range(n):
+        x, y = np.float64(a[i]), np.float64(b[i])
+        aa += x * x
+        bb += y * y
+        ab += x * y
+    return aa, bb, ab
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc"})  # type: ignore[untyped-decorator]
 def _dot(a: Any, b: Any, n: int) -> float:
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
-    i = 0
-    while i + 8 <= n:
-        s0 += np.float64(a[i]) * np.float64(b[i])
-        s1 += np.float64(a[i + 1]) * np.float64(b[i + 1])
-        s2 += np.float64(a[i + 2]) * np.float64(b[i + 2])
-        s3 += np.float64(a[i + 3]) * np.float64(b[i + 3])
-        s4 += np.float64(a[i + 4]) * np.float64(b[i + 4])
-        s5 += np.float64(a[i + 5]) * np.float64(b[i + 5])
-        s6 += np.float64(a[i + 6]) * np.float64(b[i + 6])
-        s7 += np.float64(a[i + 7]) * np.float64(b[i + 7])
-        i += 8
-    while i < n:
-        s0 += np.float64(a[i]) * np.float64(b[i])
-        i += 1
-    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
+    total = 0.0
+    for i in range(n):
+        total += np.float64(a[i]) * np.float64(b[i])
+    return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc"})  # type: ignore[untyped-decorator]
 def _square(a: Any, b: Any, n: int) -> float:
-    s0 = s1 = s2 = s3 = 0.0
-    i = 0
-    while i + 4 <= n:
-        d0 = np.float64(a[i]) - np.float64(b[i])
-        d1 = np.float64(a[i + 1]) - np.float64(b[i + 1])
-        d2 = np.float64(a[i + 2]) - np.float64(b[i + 2])
-        d3 = np.float64(a[i + 3]) - np.float64(b[i + 3])
-        s0 += d0 * d0
-        s1 += d1 * d1
-        s2 += d2 * d2
-        s3 += d3 * d3
-        i += 4
-    while i < n:
-        d0 = np.float64(a[i]) - np.float64(b[i])
-        s0 += d0 * d0
-        i += 1
-    return (s0 + s1) + (s2 + s3)
+    total = 0.0
+    for i in range(n):
+        d = np.float64(a[i]) - np.float64(b[i])
+        total += d * d
+    return total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _one(kind: int, query: Any, vectors: Any, rows: Any, out: Any) -> None:
     n = query.shape[0]
-    norm = _dot(query, query, n) if kind == 0 else 0.0
     for c in range(rows.shape[0]):
         if rows[c] < 0:
             out[c] = np.inf
             continue
         x = vectors[rows[c]]
         if kind == 0:
-            norms = math.sqrt(_dot(x, x, n) * norm)
-            cosine = _dot(x, query, n) / norms if norms > 0 else 0.0
+            xx, qq, xq = _sums(x, query, n)  # in one loop, so that a vector has the same norm on either side
+            norms = math.sqrt(xx * qq)
+            cosine = xq / norms if norms > 0 else 0.0
             out[c] = max(0.0, 1.0 - cosine)
         elif kind == 1:
             out[c] = math.sqrt(_square(x, query, n))
@@ -82,8 +70,19 @@ def _one(kind: int, query: Any, vectors: Any, rows: Any, out: Any) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _fetch(vectors: Any, rows: Any, out: Any) -> None:
+    """Read one number of every 64 bytes, so that memory brings all rows at once; ``out`` keeps the reads alive."""
+    for c in range(rows.shape[0]):
+        row, read = max(rows[c], 0), np.float32(0)
+        for i in range(0, vectors.shape[1] if len(vectors) else 0, 16):
+            read += vectors[row, i]
+        out[c] = read
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _many(kind: int, queries: Any, vectors: Any, rows: Any, out: Any) -> None:
     for q in range(rows.shape[0]):
+        _fetch(vectors, rows[q], out[q])
         _one(kind, queries[q], vectors, rows[q], out[q])
 
 

@@ -201,16 +201,29 @@ class PgvectorIndex(Served, Index):
         pointed = normalised(queries) if self.metric == "cosine" else queries
         breadth = int(self._described.get("breadth", 0))
         self._keep_connected()
+        if where is None and breadth and k <= 1000:
+            found = self._by_graph(pointed, k, max(breadth, k))
+            if all(len(one.ids) == k for one in found):
+                return self._neighbours([self._rank(q, one, k) for q, one in zip(queries, found, strict=True)])
         with self._storage(), self._connection.transaction():
-            if where is None and breadth and k <= 1000:
-                self._execute(f"SET LOCAL hnsw.ef_search = {max(breadth, min(k, 1000))}")
-                ranked = [
-                    self._rank(q, self._candidates(self._ordered("{t}", k), p, []), k)
-                    for q, p in zip(queries, pointed, strict=True)
-                ]
-                if all(len(ids) == k for _, ids, _ in ranked):
-                    return self._neighbours(ranked)
             return self._neighbours([self._exactly(q, p, k, where) for q, p in zip(queries, pointed, strict=True)])
+
+    def _by_graph(self, pointed: Floats, k: int, breadth: int) -> list[Candidates]:
+        """Let the graph propose; all is sent before the first answer is awaited, which saves the ways there and back.
+
+        The breadth is set by the statement itself, for itself: no transaction around it, and nothing stays behind on a
+        connection that a pooler may give to somebody else.
+        """
+        near = self._ordered("{t} WHERE chosen.breadth <> ''", k)
+        text = (
+            "SELECT near.* FROM (SELECT set_config('hnsw.ef_search', %s, true) AS breadth) AS chosen, "
+            f"LATERAL ({near}) AS near"
+        )
+        with self._storage():
+            with self._connection.pipeline() if len(pointed) > 1 else contextlib.nullcontext():
+                shown = [_shown(point) for point in pointed]
+                answers = [self._execute(text, [str(breadth), one, one], binary=True) for one in shown]
+            return [self._parsed(answer.fetchall()) for answer in answers]
 
     def _exactly(self, query: Floats, point: Floats, k: int, where: Filter | None) -> Any:
         condition, values = _condition(where)
