@@ -29,7 +29,7 @@ from nearfar.pipeline.settings import PretrainConfig
 METHODS: dict[str, dict[str, Any]] = {
     "simclr": {"temperature": 0.2},
     "byol": {"momentum": 0.95},  # a few hundred steps are few for a slower teacher
-    "vicreg": {},
+    "vicreg": {"hidden_dim": 512, "output_dim": 512, "head_layers": 2},  # as vicreg/small; 8,192 take hours here
     "supcon": {"temperature": 0.1},
 }
 
