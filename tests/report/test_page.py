@@ -101,6 +101,13 @@ def test_neighbours_say_right_and_wrong_in_words_and_signs():
     assert "✗ 8" in read.text()
 
 
+def test_drawn_texts_and_photographs_stand_larger_than_small_pictures():
+    for side, kind in ((8, "pictures"), (160, "pictures large")):
+        page, picture = Page("t"), np.zeros((side, side), np.uint8)
+        page.section("s").neighbours([Query(picture, [Neighbour(picture, 0.1)])])
+        assert [table["class"] for table in check_page(page.html()).all("table")] == [kind]
+
+
 def test_the_same_content_gives_the_same_bytes():
     assert full_page("x").html() == full_page("x").html()
 

@@ -34,6 +34,8 @@ __all__ = [
 EDGE = 192
 """Pictures in grids are shrunk to this many pixels; the page shows them at about half, sharp on dense screens."""
 PIXELATED_UP_TO = 48
+LARGE = 96
+"""Pictures of so many pixels a side or more stand larger on the page."""
 PLOT = '<figure class="plot">'
 
 
@@ -120,7 +122,8 @@ def views(grid: ViewGrid) -> str:
             caption = grid.captions[v][n] if grid.captions else ""
             cells.append(f"<td>{_cell(shown[v * count + n], f'{name} of original {n + 1}', caption)}</td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    return _picture_table("Views", " views", f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody>")
+    kind = f" views{_size(originals)}"
+    return _picture_table("Views", kind, f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody>")
 
 
 def neighbours(queries: Sequence[Query]) -> str:
@@ -132,8 +135,8 @@ def neighbours(queries: Sequence[Query]) -> str:
     require(len(queries) > 0, "neighbours", "queries", "at least one", 0)
     most = max(len(query.neighbours) for query in queries)
     heads = "".join(f'<th scope="col">{rank + 1}</th>' for rank in range(most))
-    shown = iter(_images([array for q in queries for array in (q.image, *(found.image for found in q.neighbours))]))
-    rows = []
+    images = _images([array for q in queries for array in (q.image, *(found.image for found in q.neighbours))])
+    shown, rows = iter(images), []
     for query in queries:
         name = " ".join(part for part in (query.label, query.id) if part)
         cells = [f'<th scope="row">{_cell(next(shown), f"query {name}".strip(), query.label, query.id)}</th>']
@@ -145,13 +148,18 @@ def neighbours(queries: Sequence[Query]) -> str:
             label = f"{sign} {found.label}".strip()
             cells.append(f'<td class="{state}">{_cell(next(shown), alt, label, f"{found.distance:.3f}")}</td>')
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    head = f'<thead><tr><th scope="col">query</th>{heads}</tr></thead>'
-    return _picture_table("Queries and their nearest neighbours", "", f"{head}<tbody>{''.join(rows)}</tbody>")
+    inner = f'<thead><tr><th scope="col">query</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody>'
+    return _picture_table("Queries and their nearest neighbours", _size(images), inner)
 
 
 def _images(arrays: Sequence[NDArray[Any]] | NDArray[Any]) -> list[Image]:
     ranged = shared_range(np.asarray(array) for array in arrays)
     return [to_image(np.asarray(array), value_range=ranged) for array in arrays]
+
+
+def _size(images: Sequence[Image]) -> str:
+    """Return the class of pictures that have something to show at a larger size, such as drawn texts."""
+    return " large" if max(max(image.size) for image in images) >= LARGE else ""
 
 
 def _cell(image: Image, alt: str, caption: str, detail: str = "") -> str:
