@@ -1,20 +1,11 @@
 """The Milvus back end: a collection of Milvus, embedded in a file or on a cluster, through the same client (pymilvus).
 
-    key        a hash of the id, in hexadecimal: the primary key, so that an id is there once
-    number     int64: of the insertion; id, whole: the id itself
-    vector     as it was added
-    label, label_whole, metadata (JSON text), thumbnail (base64)
-    fields     JSON: what filters compare (``terms`` says in what form)
-
-Expressions for Milvus hold nothing but hexadecimal digits of our own making, so nothing in an id or a filter can change
-what they mean.
+``milvus_rows`` says how items stand in it.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import json
 import logging
 import re
 import secrets
@@ -25,14 +16,24 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from nearfar.errors import ConfigError, InputError, RunError, extra, require, sentence
+from nearfar.errors import ConfigError, RunError, extra, require
 from nearfar.indexing.base import Index
 from nearfar.indexing.filters import Filter
+from nearfar.indexing.milvus_rows import (
+    FIELDS,
+    candidates,
+    check_thumbnails_fit,
+    condition_of,
+    id_of,
+    records,
+    row_of,
+    schema,
+    vectors_of,
+)
 from nearfar.indexing.records import Floats, Id, Neighbours, Records
 from nearfar.indexing.scan import SLACK, scan_table
-from nearfar.indexing.served import Candidates, Served, decoded_label, encoded_label, item_of, key_of, loads
+from nearfar.indexing.served import Candidates, Served, key_of
 from nearfar.indexing.table import Table
-from nearfar.indexing.terms import fold, terms_of
 
 __all__ = ["MilvusIndex"]
 
@@ -46,9 +47,6 @@ PAGE = 4096
 
 MOST = 16_384
 """Rows that Milvus returns for a query."""
-
-THUMBNAIL = 49_000
-"""The largest thumbnail in bytes: Milvus holds 65,535 characters of base64."""
 
 SHARE = 1000
 """Rows sent at once, so that a request stays below Milvus's 64 MB."""
@@ -96,7 +94,7 @@ class MilvusIndex(Served, Index):
         self._claim_card()
         self._connect()
         with self._storage():
-            self._client.create_collection(name, schema=self._schema(), consistency_level="Strong")
+            self._client.create_collection(name, schema=schema(self._milvus, self.dim), consistency_level="Strong")
             self._client.create_index(name, self._parameters("FLAT", {}), sync=False)
             self._client.load_collection(name)
         self._write_card()
@@ -177,21 +175,6 @@ class MilvusIndex(Served, Index):
             fix = "see that no other process has it open, that it is whole, and that the disk has room"
             raise RunError(f"{self.server or self._file}: {what} ({brief}); {fix}") from None
 
-    def _schema(self) -> Any:
-        kind = self._milvus.DataType
-        schema = self._milvus.MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
-        schema.add_field("key", kind.VARCHAR, is_primary=True, max_length=64)
-        schema.add_field("number", kind.INT64)
-        schema.add_field("id", kind.VARCHAR, max_length=65_535)
-        schema.add_field("whole", kind.BOOL)
-        schema.add_field("vector", kind.FLOAT_VECTOR, dim=self.dim)
-        schema.add_field("label", kind.VARCHAR, max_length=65_535, nullable=True)
-        schema.add_field("label_whole", kind.BOOL)
-        schema.add_field("fields", kind.JSON)
-        schema.add_field("metadata", kind.VARCHAR, max_length=65_535, nullable=True)
-        schema.add_field("thumbnail", kind.VARCHAR, max_length=65_535, nullable=True)
-        return schema
-
     def _parameters(self, kind: str, params: dict[str, Any]) -> Any:
         made = self._milvus.MilvusClient.prepare_index_params()
         made.add_index("vector", index_type=kind, metric_type=KINDS[self.metric], params=params)
@@ -214,7 +197,7 @@ class MilvusIndex(Served, Index):
         """All ids in the order of insertion."""
         with self._lock:
             found = self._pages("", ["number", "id", "whole"])
-            return tuple(_id(row) for row in sorted(found, key=lambda row: row["number"]))
+            return tuple(id_of(row) for row in sorted(found, key=lambda row: row["number"]))
 
     def _at_most(self, k: int) -> int:
         return k
@@ -229,7 +212,7 @@ class MilvusIndex(Served, Index):
         cells = int(self._described.get("nlist", 0))
         exact = where is not None or not cells
         probe, limit = (cells, min(k + SLACK, MOST)) if exact else (int(self._described["nprobe"]), k)
-        condition = _condition(where)
+        condition = condition_of(where)
         found = self._candidates(queries, limit, probe, condition)
         if exact:
             again = [row for row, one in enumerate(found) if self._unsure(one, queries[row], k, limit)]
@@ -240,7 +223,7 @@ class MilvusIndex(Served, Index):
             everything = self._candidates(queries[again], MOST, cells, condition)
             for row, one in zip(again, everything, strict=True):
                 found[row] = one
-        return self._neighbours([self._rank(query, one, k) for query, one in zip(queries, found, strict=True)])
+        return self._ranked(queries, found, k)
 
     def _locally(self, queries: Floats, k: int, where: Filter | None) -> Neighbours:
         """Compare here, with all items brought here: for more neighbours than Milvus returns."""
@@ -267,23 +250,14 @@ class MilvusIndex(Served, Index):
             )
         sign = 1.0 if KINDS[self.metric] == "L2" else -1.0
         return [
-            self._parsed([hit["entity"] for hit in hits], [sign * hit["distance"] for hit in hits]) for hits in answers
+            candidates([hit["entity"] for hit in hits], [sign * hit["distance"] for hit in hits], self.dim)
+            for hits in answers
         ]
-
-    def _parsed(self, rows: list[Any], rough: list[float]) -> Candidates:
-        numbers = np.array([row["number"] for row in rows], np.int64)
-        labels = [decoded_label(row["label"], row["label_whole"]) for row in rows]
-        order = np.array(rough, np.float64)
-        return Candidates(numbers, self._vectors_of(rows), [_id(row) for row in rows], labels, order)
-
-    def _vectors_of(self, rows: list[Any]) -> Floats:
-        return np.array([row["vector"] for row in rows], np.float32).reshape(len(rows), self.dim)
 
     def _get(self, ids: list[Id], thumbnails: bool) -> Records:
         keys = [key_of(name).hex() for name in ids]
-        fields = ["key", "number", "id", "whole", "vector", "label", "label_whole", "metadata"]
-        found = {row["key"]: row for row in self._keyed(keys, fields + ["thumbnail"] * thumbnails)}
-        return self._records([found[key] for key in keys], thumbnails)
+        found = {row["key"]: row for row in self._keyed(keys, [*FIELDS, *["thumbnail"] * thumbnails])}
+        return records([found[key] for key in keys], self.dim, thumbnails)
 
     def _keyed(self, keys: list[str], fields: list[str]) -> Iterator[Any]:
         wanted = list(dict.fromkeys(keys))
@@ -291,21 +265,6 @@ class MilvusIndex(Served, Index):
             listed = ", ".join(f'"{key}"' for key in wanted[start : start + PAGE])
             with self._storage():
                 yield from self._client.query(self._name, filter=f"key in [{listed}]", output_fields=fields, limit=PAGE)
-
-    def _records(self, rows: list[Any], thumbnails: bool) -> Records:
-        pictures = (
-            [None if row["thumbnail"] is None else base64.b64decode(row["thumbnail"]) for row in rows]
-            if thumbnails
-            else []
-        )
-        labels = [decoded_label(row["label"], row["label_whole"]) for row in rows]
-        return Records(
-            [_id(row) for row in rows],
-            self._vectors_of(rows),
-            labels,
-            [loads(row["metadata"]) for row in rows],
-            pictures,
-        )
 
     def _pages(self, condition: str, fields: list[str]) -> list[Any]:
         found: list[Any] = []
@@ -320,16 +279,15 @@ class MilvusIndex(Served, Index):
 
     def _iterate(self, size: int, where: Filter | None, thumbnails: bool) -> Iterator[Records]:
         with self._lock:
-            rows = sorted(self._pages(_condition(where), ["number", "key"]), key=lambda row: row["number"])
-        fields = ["key", "number", "id", "whole", "vector", "label", "label_whole", "metadata"]
+            rows = sorted(self._pages(condition_of(where), ["number", "key"]), key=lambda row: row["number"])
         for start in range(0, len(rows), size):
             keys = [row["key"] for row in rows[start : start + size]]
             with self._lock:
-                found = {row["key"]: row for row in self._keyed(keys, fields + ["thumbnail"] * thumbnails)}
-            yield self._records([found[key] for key in keys if key in found], thumbnails)
+                found = {row["key"]: row for row in self._keyed(keys, [*FIELDS, *["thumbnail"] * thumbnails])}
+            yield records([found[key] for key in keys if key in found], self.dim, thumbnails)
 
     def _matching(self, where: Filter) -> int:
-        return self._counted(_condition(where))
+        return self._counted(condition_of(where))
 
     def _contains(self, ids: list[Id]) -> list[bool]:
         keys = [key_of(name).hex() for name in ids]
@@ -349,17 +307,14 @@ class MilvusIndex(Served, Index):
         self._upsert(rows)  # the ids are new; the primary key keeps them so
 
     def _upsert(self, rows: Records) -> None:
-        for row, picture in enumerate(rows.thumbnails):
-            if picture is not None and len(picture) > THUMBNAIL:
-                must = f"at most {THUMBNAIL} bytes in Milvus"
-                raise InputError(sentence("index add", "thumbnails", must, f"{len(picture)} in row {row}"))
+        check_thumbnails_fit(rows)
         self._know_largest(rows.vectors)
         self._last = max(getattr(self, "_last", 0) + 1, time.time_ns())
         first, self._last = self._last, self._last + len(rows.ids)
         with self._log():
             for start in range(0, len(rows.ids), SHARE):
                 share = range(start, min(start + SHARE, len(rows.ids)))
-                self._client.upsert(self._name, [self._row(rows, row, first + row) for row in share])
+                self._client.upsert(self._name, [row_of(rows, row, first + row) for row in share])
 
     @contextlib.contextmanager
     def _log(self) -> Iterator[None]:
@@ -378,22 +333,6 @@ class MilvusIndex(Served, Index):
                 self._client.flush(self._name)
                 self._torn = False
 
-    def _row(self, rows: Records, row: int, number: int) -> dict[str, Any]:
-        name, (label, label_whole) = rows.ids[row], encoded_label(rows.labels[row])
-        picture = rows.thumbnails[row] if rows.thumbnails else None
-        return {
-            "key": key_of(name).hex(),
-            "number": number,
-            "id": str(name),
-            "whole": isinstance(name, int),
-            "vector": rows.vectors[row],
-            "label": label,
-            "label_whole": label_whole,
-            "fields": terms_of(item_of(rows, row)),
-            "metadata": json.dumps(rows.metadata[row], ensure_ascii=False) if rows.metadata[row] else None,
-            "thumbnail": None if picture is None else base64.b64encode(picture).decode(),
-        }
-
     def _remove(self, ids: list[Id]) -> None:
         keys = [key_of(name).hex() for name in ids]
         with self._log():
@@ -407,7 +346,7 @@ class MilvusIndex(Served, Index):
         if count <= FLAT_ROWS:
             return f"{self.backend}: {count} vectors of {self.dim}; every row is compared, recall 1"
         rows = self._client.query(self._name, filter="", output_fields=["vector"], limit=64)
-        queries = self._vectors_of(rows)
+        queries = vectors_of(rows, self.dim)
         self._described.pop("nlist", None)
         truth = self._search(queries, 11, None)
         cells = 2 ** round(np.log2(4 * count**0.5))
@@ -427,28 +366,3 @@ class MilvusIndex(Served, Index):
         self._write_card()
         words = f"ivf of {cells} cells, {probe} looked into, recall@11 measured {recall:.4f}; filters are exact"
         return f"{self.backend}: {count} vectors of {self.dim}, target recall {self.recall:g}; {words}"
-
-
-def _id(row: Any) -> Id:
-    return int(row["id"]) if row["whole"] else str(row["id"])
-
-
-def _condition(where: Filter | None) -> str:
-    """Return an expression of our own words and hexadecimal digits."""
-    if where is None:
-        return ""
-
-    def leaf(key: str, op: str, texts: list[str]) -> str:
-        field = f'fields["{key}"]'
-        if op == "exists":
-            return f"exists {field}"
-        sign = "==" if op in ("=", "in") else op
-        return f"exists {field} and (" + " or ".join(f'{field} {sign} "{text}"' for text in texts) + ")"
-
-    return fold(
-        where,
-        leaf=leaf,
-        both=lambda parts: " and ".join(f"({part})" for part in parts) or 'key != ""',
-        either=lambda parts: " or ".join(f"({part})" for part in parts) or 'key == ""',
-        negate=lambda part: f"not ({part})",
-    )

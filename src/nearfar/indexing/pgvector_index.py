@@ -1,36 +1,38 @@
 """The pgvector back end: a table of PostgreSQL with the extension pgvector, through psycopg.
 
 Every write is one transaction, and writers take turns by an advisory lock, on any number of machines. All SQL is
-parametrised; names of tables are quoted by psycopg, and filters arrive as parameters (``terms`` says in what form).
-
-    number     bigint: of the insertion
-    key        bytea: a hash of the id; id, whole: the id itself
-    point      vector: normalised for cosine, else as it was added
-    raw        bytea: for cosine the float32 as they were added, little-endian
-    label, label_whole, metadata (json), thumbnail (bytea)
-    fields     jsonb: what filters compare
+parametrised; names of tables are quoted by psycopg, and filters arrive as parameters. ``pgvector_rows`` says how items
+stand in the table.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import numpy as np
-
 from nearfar.errors import ConfigError, RunError, extra, require
 from nearfar.indexing.base import Index
 from nearfar.indexing.filters import Filter
 from nearfar.indexing.metrics import normalised
+from nearfar.indexing.pgvector_rows import (
+    COLUMNS,
+    KINDS,
+    WRITTEN,
+    candidates,
+    condition_of,
+    definition,
+    records,
+    shown,
+    vectors_of,
+    written,
+)
 from nearfar.indexing.records import Floats, Id, Neighbours, Records
 from nearfar.indexing.scan import SLACK
-from nearfar.indexing.served import Candidates, Served, decoded_label, encoded_label, item_of, key_of, loads
-from nearfar.indexing.terms import fold, terms_of
+from nearfar.indexing.served import Candidates, Served, decoded_id, key_of
 
 __all__ = ["PgvectorIndex"]
 
@@ -41,7 +43,6 @@ FLAT_ROWS = 10_000
 BREADTHS = (20, 40, 60, 100, 150, 200, 300, 400, 600, 800, 1000)
 """Of hnsw.ef_search, whose largest value is 1,000."""
 
-COLUMNS = "number, id, whole, label, label_whole"
 LARGEST_DIM, LARGEST_GRAPH_DIM = 16_000, 2_000
 
 
@@ -86,11 +87,7 @@ class PgvectorIndex(Served, Index):
         self._claim_card()
         with self._storage(), self._connection.transaction():
             self._execute("CREATE EXTENSION IF NOT EXISTS vector")
-            self._execute(
-                f"CREATE TABLE {{t}} (number bigint PRIMARY KEY, key bytea UNIQUE NOT NULL, id text NOT NULL, "
-                f"whole boolean NOT NULL, point vector({int(dim)}) NOT NULL, raw bytea, label text, "
-                "label_whole boolean NOT NULL, fields jsonb NOT NULL, metadata json, thumbnail bytea)"
-            )
+            self._execute(f"CREATE TABLE {{t}} ({definition(dim)})")
         self._write_card()
 
     @classmethod
@@ -192,7 +189,7 @@ class PgvectorIndex(Served, Index):
     def ids(self) -> Sequence[Id]:
         """All ids in the order of insertion."""
         with self._lock, self._storage():
-            return tuple(_id(*row) for row in self._rows_of("SELECT id, whole FROM {t} ORDER BY number"))
+            return tuple(decoded_id(*row) for row in self._rows_of("SELECT id, whole FROM {t} ORDER BY number"))
 
     def _at_most(self, k: int) -> int:
         return k
@@ -204,9 +201,10 @@ class PgvectorIndex(Served, Index):
         if where is None and breadth and k <= 1000:
             found = self._by_graph(pointed, k, max(breadth, k))
             if all(len(one.ids) == k for one in found):
-                return self._neighbours([self._rank(q, one, k) for q, one in zip(queries, found, strict=True)])
+                return self._ranked(queries, found, k)
         with self._storage(), self._connection.transaction():
-            return self._neighbours([self._exactly(q, p, k, where) for q, p in zip(queries, pointed, strict=True)])
+            found = [self._exactly(q, p, k, where) for q, p in zip(queries, pointed, strict=True)]
+        return self._ranked(queries, found, k)
 
     def _by_graph(self, pointed: Floats, k: int, breadth: int) -> list[Candidates]:
         """Let the graph propose; all is sent before the first answer is awaited, which saves the ways there and back.
@@ -221,12 +219,12 @@ class PgvectorIndex(Served, Index):
         )
         with self._storage():
             with self._connection.pipeline() if len(pointed) > 1 else contextlib.nullcontext():
-                shown = [_shown(point) for point in pointed]
-                answers = [self._execute(text, [str(breadth), one, one], binary=True) for one in shown]
-            return [self._parsed(answer.fetchall()) for answer in answers]
+                texts = [shown(point) for point in pointed]
+                answers = [self._execute(text, [str(breadth), one, one], binary=True) for one in texts]
+            return [candidates(answer.fetchall(), self.dim, self.metric) for answer in answers]
 
-    def _exactly(self, query: Floats, point: Floats, k: int, where: Filter | None) -> Any:
-        condition, values = _condition(where)
+    def _exactly(self, query: Floats, point: Floats, k: int, where: Filter | None) -> Candidates:
+        condition, values = condition_of(where)
         source = f"(SELECT * FROM {{t}} WHERE {condition} OFFSET 0) AS passing"  # OFFSET 0: no graph for these
         found = self._candidates(self._ordered(source, k + SLACK), point, values)
         if len(found.numbers) == k + SLACK and found.rough[-1] <= found.rough[k - 1] + 2 * self._errors(query):
@@ -235,9 +233,9 @@ class PgvectorIndex(Served, Index):
                 limit = max(limit, 0.0) ** 0.5
             near = f"SELECT {COLUMNS}, {self._raw()}, point {self._operator()} %s::vector FROM {source}"
             text = f"{near} WHERE (point {self._operator()} %s::vector) <= %s"
-            shown = _shown(point)
-            found = self._parsed(self._rows_of(text, [shown, *values, shown, limit * (1 + 1e-12) + 1e-300]))
-        return self._rank(query, found, k)
+            asked = [shown(point), *values, shown(point), limit * (1 + 1e-12) + 1e-300]
+            found = candidates(self._rows_of(text, asked), self.dim, self.metric)
+        return found
 
     def _ordered(self, source: str, limit: int) -> str:
         operator = self._operator()
@@ -253,41 +251,18 @@ class PgvectorIndex(Served, Index):
         return "raw" if self.metric == "cosine" else "vector_send(point)"
 
     def _candidates(self, text: str, point: Floats, values: list[Any]) -> Candidates:
-        shown = _shown(point)
-        return self._parsed(self._rows_of(text, [shown, *values, shown]))
-
-    def _parsed(self, rows: list[Any]) -> Candidates:
-        numbers = np.array([row[0] for row in rows], np.int64)
-        vectors = np.stack([self._vector(row[5]) for row in rows]) if rows else np.empty((0, self.dim), np.float32)
-        rough = np.array([row[6] for row in rows], np.float64)
-        if self.metric in ("euclidean", "sqeuclidean"):
-            rough = rough**2
-        ids = [_id(row[1], row[2]) for row in rows]
-        return Candidates(numbers, vectors, ids, [decoded_label(row[3], row[4]) for row in rows], rough)
-
-    def _vector(self, data: bytes) -> Floats:
-        if self.metric == "cosine":
-            return np.frombuffer(data, "<f4").astype(np.float32)
-        return np.frombuffer(data, ">f4", offset=4).astype(np.float32)  # dim and a spare, two bytes each, stand before
+        asked = [shown(point), *values, shown(point)]
+        return candidates(self._rows_of(text, asked), self.dim, self.metric)
 
     def _get(self, ids: list[Id], thumbnails: bool) -> Records:
         picture = "thumbnail" if thumbnails else "NULL::bytea"
         text = f"SELECT {COLUMNS}, {self._raw()}, metadata::text, {picture}, key FROM {{t}} WHERE key = ANY(%s)"
         with self._storage():
             rows = {bytes(row[8]): row for row in self._rows_of(text, [[key_of(name) for name in set(ids)]])}
-        return self._records([rows[key_of(name)] for name in ids], thumbnails)
-
-    def _records(self, rows: list[Any], thumbnails: bool) -> Records:
-        return Records(
-            [_id(row[1], row[2]) for row in rows],
-            np.stack([self._vector(row[5]) for row in rows]) if rows else np.empty((0, self.dim), np.float32),
-            [decoded_label(row[3], row[4]) for row in rows],
-            [loads(row[6]) for row in rows],
-            [None if row[7] is None else bytes(row[7]) for row in rows] if thumbnails else [],
-        )
+        return records([rows[key_of(name)] for name in ids], self.dim, self.metric, thumbnails)
 
     def _iterate(self, size: int, where: Filter | None, thumbnails: bool) -> Iterator[Records]:
-        condition, values = _condition(where)
+        condition, values = condition_of(where)
         picture = "thumbnail" if thumbnails else "NULL::bytea"
         text = (
             f"SELECT {COLUMNS}, {self._raw()}, metadata::text, {picture} FROM {{t}} "
@@ -299,11 +274,11 @@ class PgvectorIndex(Served, Index):
                 rows = self._rows_of(text, [last, *values, size])
             if not rows:
                 return
-            yield self._records(rows, thumbnails)
+            yield records(rows, self.dim, self.metric, thumbnails)
             last = rows[-1][0]
 
     def _matching(self, where: Filter) -> int:
-        condition, values = _condition(where)
+        condition, values = condition_of(where)
         with self._storage():
             return int(self._rows_of(f"SELECT count(*) FROM {{t}} WHERE {condition}", values)[0][0])
 
@@ -327,24 +302,12 @@ class PgvectorIndex(Served, Index):
     def _add(self, rows: Records) -> None:
         self._know_largest(rows.vectors)
         first = int(self._rows_of("SELECT coalesce(max(number) + 1, 0) FROM {t}")[0][0])
-        points = normalised(rows.vectors) if self.metric == "cosine" else rows.vectors
-        kinds = ["int8", "bytea", "text", "bool", "bytea", "bytea", "text", "bool", "jsonb", "json", "bytea"]
-        columns = "number, key, id, whole, point, raw, label, label_whole, fields, metadata, thumbnail"
         table = self._psycopg.sql.Identifier(self.options["table"])
-        text = self._psycopg.sql.SQL(f"COPY {{t}} ({columns}) FROM STDIN (FORMAT BINARY)").format(t=table)
-        head = self.dim.to_bytes(2, "big") + b"\0\0"
-        wire = points.astype(">f4")
-        raw = rows.vectors.astype("<f4") if self.metric == "cosine" else None
-        pictures = rows.thumbnails or [None] * len(rows.ids)
-        jsonb, plain = self._psycopg.types.json.Jsonb, self._psycopg.types.json.Json
+        text = self._psycopg.sql.SQL(f"COPY {{t}} ({WRITTEN}) FROM STDIN (FORMAT BINARY)").format(t=table)
         with self._connection.cursor() as cursor, cursor.copy(text) as copy:
-            copy.set_types(kinds)
-            for row, name in enumerate(rows.ids):
-                label, whole = encoded_label(rows.labels[row])
-                metadata = plain(rows.metadata[row], dumps=_dumps) if rows.metadata[row] else None
-                point, vector = head + wire[row].tobytes(), None if raw is None else raw[row].tobytes()
-                about = (first + row, key_of(name), str(name), isinstance(name, int), point, vector, label, whole)
-                copy.write_row((*about, jsonb(terms_of(item_of(rows, row))), metadata, pictures[row]))
+            copy.set_types(KINDS)
+            for row in written(rows, first, self.metric, self._psycopg.types.json):
+                copy.write_row(row)
 
     def _upsert(self, rows: Records) -> None:
         self._execute("DELETE FROM {t} WHERE key = ANY(%s)", [[key_of(name) for name in rows.ids]])
@@ -371,7 +334,7 @@ class PgvectorIndex(Served, Index):
 
     def _tune(self) -> str:
         sample = self._rows_of(f"SELECT {self._raw()} FROM {{t}} ORDER BY key LIMIT 64")  # of hashes: any
-        queries = np.stack([self._vector(row[0]) for row in sample])
+        queries = vectors_of([row[0] for row in sample], self.dim, self.metric)
         self._described.pop("breadth", None)
         truth = self._search(queries, 11, None)
         aim, recall = self.recall + 0.3 * (1 - self.recall), 0.0
@@ -381,44 +344,3 @@ class PgvectorIndex(Served, Index):
             if recall >= aim:
                 break
         return f"hnsw with breadth {self._described['breadth']}, recall@11 measured {recall:.4f}; filters are exact"
-
-
-def _dumps(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _id(text: str, whole: bool) -> Id:
-    return int(text) if whole else text
-
-
-def _shown(point: Floats) -> str:
-    return "[" + ",".join(map(repr, point.tolist())) + "]"
-
-
-def _condition(where: Filter | None) -> tuple[str, list[Any]]:
-    """Return SQL made of our own words, and the parameters for its ``%s``."""
-    if where is None:
-        return "true", []
-
-    def leaf(key: str, op: str, texts: list[str]) -> tuple[str, list[Any]]:
-        if op == "exists":
-            return "fields ? %s", [key]
-        if op == "in":
-            return "coalesce((fields ->> %s) = ANY(%s), false)", [key, texts]
-        return f'coalesce((fields ->> %s) COLLATE "C" {op} %s, false)', [key, texts[0]]
-
-    def joined(word: str, empty: str) -> Any:
-        def join(parts: list[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
-            text = f" {word} ".join(f"({one})" for one, _ in parts)
-            return (text or empty), [value for _, values in parts for value in values]
-
-        return join
-
-    text, values = fold(
-        where,
-        leaf=leaf,
-        both=joined("AND", "true"),
-        either=joined("OR", "false"),
-        negate=lambda part: (f"NOT ({part[0]})", part[1]),
-    )
-    return f"({text})", values

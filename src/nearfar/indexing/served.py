@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from nearfar.indexing.records import Floats, Id, Label, Neighbours, Records
 from nearfar.indexing.tuning import recall_of
 from nearfar.ranking import smallest
 
-__all__ = ["Candidates", "Served", "decoded_label", "encoded_label", "item_of", "key_of", "loads"]
+__all__ = ["Candidates", "Served", "decoded_id", "decoded_label", "encoded_label", "item_of", "key_of", "loads"]
 
 
 class Candidates(NamedTuple):
@@ -47,23 +48,21 @@ class Served(LastingCard):
         pointed = normalised(query[None]) if self.metric == "cosine" else query[None]
         return float(rough_error(self.metric, pointed, float(self._described.get("largest_square", 0.0)))[0])
 
-    def _rank(self, query: Floats, found: Candidates, k: int) -> tuple[Floats, list[Id], list[Label]]:
-        """Measure candidates and return the k nearest, equal distances in the order of insertion."""
+    def _ranked(self, queries: Floats, found: Sequence[Candidates], k: int) -> Neighbours:
+        """Measure each query's candidates and return the k nearest, equal distances in the order of insertion."""
         from nearfar.indexing.measure import measure
 
-        order = np.argsort(found.numbers, kind="stable")
-        vectors = np.ascontiguousarray(found.vectors[order])
-        exact = measure(self.metric, query[None], vectors, np.arange(len(order))[None])
-        distances, columns = smallest(exact, min(k, len(order)))
-        chosen = order[columns[0]].tolist()
-        return distances[0], [found.ids[row] for row in chosen], [found.labels[row] for row in chosen]
-
-    def _neighbours(self, ranked: Sequence[tuple[Floats, list[Id], list[Label]]]) -> Neighbours:
-        width = max((len(one[1]) for one in ranked), default=0)
-        distances = np.full((len(ranked), width), np.inf, np.float32)
-        for row, (values, _, _) in enumerate(ranked):
-            distances[row, : len(values)] = values
-        return Neighbours(distances, [ids for _, ids, _ in ranked], [labels for _, _, labels in ranked])
+        counts = [len(one.ids) for one in found]
+        places = np.full((len(found), max(counts, default=0)), -1, np.int64)
+        for row, (one, first) in enumerate(zip(found, accumulate(counts, initial=0), strict=False)):
+            places[row, : counts[row]] = first + np.argsort(one.numbers, kind="stable")
+        vectors = np.concatenate([one.vectors for one in found])
+        k = min(k, places.shape[1])
+        distances, columns = smallest(measure(self.metric, queries, vectors, places), k)
+        nearest = np.take_along_axis(places, columns, axis=1).tolist()
+        ids, labels = [[value for one in found for value in one[part]] for part in (2, 3)]
+        lists = [row[: min(k, count)] for row, count in zip(nearest, counts, strict=True)]
+        return Neighbours(distances, *([[values[at] for at in row] for row in lists] for values in (ids, labels)))
 
     def _recall(self, found: Neighbours, truth: Neighbours) -> float:
         return recall_of(found.ids, truth.ids)
@@ -77,6 +76,11 @@ def encoded_label(label: Label) -> tuple[str | None, bool]:
 def decoded_label(text: str | None, whole: bool) -> Label:
     """Undo ``encoded_label``."""
     return int(text) if text is not None and whole else text
+
+
+def decoded_id(text: str, whole: bool) -> Id:
+    """Return an id that was kept as text."""
+    return int(text) if whole else text
 
 
 def item_of(rows: Records, row: int) -> dict[str, Any]:
