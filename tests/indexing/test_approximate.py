@@ -12,6 +12,7 @@ from nearfar.indexing import create, open_index
 from nearfar.indexing import plans as plans_module
 from nearfar.indexing.plans import CODES, Plan, choose
 from nearfar.indexing.tuning import recall_of
+from tests.indexing import places
 
 COUNT, DIM = 6000, 16
 
@@ -173,3 +174,25 @@ def test_lance_keeps_its_structure_beside_the_table(data, tmp_path, monkeypatch)
         assert found.ids[0][0] not in again
     assert index.search(data[2][:1], 1).ids == [["late"]]
     assert isinstance(index.plan, Plan)
+
+
+@pytest.mark.parametrize("backend", places.LASTING)
+def test_opened_again_a_lasting_index_searches_as_it_did(data, backend, monkeypatch):
+    for module in ("milvus_index", "pgvector_index"):
+        monkeypatch.setattr(f"nearfar.indexing.{module}.FLAT_ROWS", 500)
+    index = places.new(DIM, backend=backend, **({"kind": "ivf"} if backend == "lance" else {}))
+    names, asked = [f"{row}" for row in range(COUNT)], [None, {"n": 3}]
+    index.add(names, data[0], metadata=data[1])
+    index.optimise()
+    index.optimise()  # over a structure that is there
+    before = [index.search(data[2], 10, where=where) for where in asked]
+    index.close()
+    with open_index(index.path) as again:
+        after = [again.search(data[2], 10, where=where) for where in asked]
+    exact = filled(data, backend="exact")
+    truth = [exact.search(data[2], 10, where=where) for where in asked]
+    for old, new, true in zip(before, after, truth, strict=True):
+        assert old.ids == new.ids
+        assert (old.distances == new.distances).all()
+        assert recall_of(new.ids, true.ids) >= 0.95
+    assert after[1].ids == truth[1].ids  # filters are exact

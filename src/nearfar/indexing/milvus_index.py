@@ -42,6 +42,9 @@ KINDS = {"cosine": "COSINE", "euclidean": "L2", "sqeuclidean": "L2", "dot": "IP"
 FLAT_ROWS = 10_000
 """Up to so many rows ``optimise`` makes no cells."""
 
+MOST_CELLS = 65_536
+"""The most cells that Milvus makes, and that it can be asked to look into."""
+
 PAGE = 4096
 """Rows asked for at once."""
 
@@ -125,15 +128,19 @@ class MilvusIndex(Served, Index):
             server_manager_instance.release_server(str(self._file))
 
     def _agree(self) -> None:
-        """Let the description follow the collection, in case ``optimise`` was killed between the two."""
+        """Let the description follow the collection, in case ``optimise`` was killed between the two.
+
+        How many cells there are stands in our description alone: the embedded Milvus does not say.
+        """
         about = (
             self._client.describe_index(self._name, "vector") if self._client.list_indexes(self._name, "vector") else {}
         )
         if not about:
             self._client.create_index(self._name, self._parameters("FLAT", {}))
-        cells = int(about.get("nlist", 0)) if about.get("index_type") == "IVF_FLAT" else 0
-        if cells != self._described.get("nlist", 0):
-            self._described |= {"nlist": cells, "nprobe": cells}
+        if (about or {}).get("index_type") != "IVF_FLAT":
+            self._described |= {"nlist": 0, "nprobe": 0}
+        elif not self._described.get("nlist"):
+            self._described |= {"nlist": MOST_CELLS, "nprobe": MOST_CELLS}
 
     def destroy(self) -> None:
         """Remove the collection, and close; the folder stays."""
@@ -347,15 +354,16 @@ class MilvusIndex(Served, Index):
             return f"{self.backend}: {count} vectors of {self.dim}; every row is compared, recall 1"
         rows = self._client.query(self._name, filter="", output_fields=["vector"], limit=64)
         queries = vectors_of(rows, self.dim)
-        self._described.pop("nlist", None)
-        truth = self._search(queries, 11, None)
         cells = 2 ** round(np.log2(4 * count**0.5))
+        # enough for the cells of before and of afterwards, of which a kill may leave either
+        self._look_into_all(max(cells, int(self._described.get("nlist", 0))))
+        truth = self._search(queries, 11, None)
         with self._storage():
             self._client.release_collection(self._name)
             self._client.drop_index(self._name, "vector")
             self._client.create_index(self._name, self._parameters("IVF_FLAT", {"nlist": cells}))
             self._client.load_collection(self._name)
-        self._described["nlist"] = cells
+        self._look_into_all(cells)
         aim, recall, probe = self.recall + 0.3 * (1 - self.recall), 0.0, 1
         while True:
             self._described["nprobe"] = probe
@@ -366,3 +374,7 @@ class MilvusIndex(Served, Index):
         self._write_card()
         words = f"ivf of {cells} cells, {probe} looked into, recall@11 measured {recall:.4f}; filters are exact"
         return f"{self.backend}: {count} vectors of {self.dim}, target recall {self.recall:g}; {words}"
+
+    def _look_into_all(self, cells: int) -> None:
+        self._described |= {"nlist": cells, "nprobe": cells}
+        self._write_card()
