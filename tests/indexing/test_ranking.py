@@ -8,10 +8,14 @@ from nearfar.ranking import chunks, smallest
 
 
 @pytest.mark.parametrize("k", [1, 5, 40])
-def test_smallest_is_a_stable_sort(k):
+@pytest.mark.parametrize(
+    ("rows", "columns", "digits"), [(30, 40, 1), (30, 3000, 1), (30, 3000, 4), (30, 3000, 9), (0, 900, 1)]
+)
+def test_smallest_is_a_stable_sort(k, rows, columns, digits):
     rng = np.random.default_rng(0)
-    values = np.round(rng.normal(size=(30, 40)), 1).astype(np.float32)
-    values[0, :4] = [np.inf, -np.inf, 0.0, -0.0]
+    values = np.round(rng.normal(size=(rows, columns)), digits).astype(np.float32)
+    values[1::3, columns // 2 :] = np.inf
+    values[:1, :4] = [np.inf, -np.inf, 0.0, -0.0]
     found, columns = smallest(values, k)
     expected = np.argsort(values, axis=1, kind="stable")[:, :k]
     np.testing.assert_array_equal(columns, expected)
@@ -22,6 +26,8 @@ def test_smallest_is_a_stable_sort(k):
 def test_both_zeros_are_equal():
     _, columns = smallest(np.array([[0.0, -0.0, 0.0]], np.float32), 3)
     assert columns.tolist() == [[0, 1, 2]]
+    _, columns = smallest(np.tile(np.array([[0.0, -0.0]], np.float32), (2, 500)), 3)
+    assert columns.tolist() == [[0, 1, 2]] * 2
 
 
 def test_chunks_cover_all_rows_once():
