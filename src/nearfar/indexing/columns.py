@@ -19,7 +19,7 @@ OTHER = 4
 
 
 class Column:
-    """The values of one field, ``None`` where an item lacks it.
+    """The values of one field, ``None`` where an item lacks it; whole numbers that all items have may be int64.
 
     Beside the values, which are shared with nobody, stand arrays for comparing, made when a filter first asks for the
     field and kept in step: what kind each value is, numbers as float64 (or int64, for ids and labels), and text as
@@ -27,7 +27,7 @@ class Column:
     """
 
     def __init__(self) -> None:
-        self.values: NDArray[np.object_] = np.empty(0, object)
+        self.values: NDArray[Any] = np.empty(0, object)
         self._done = 0
         self._kinds = np.empty(0, np.int8)
         self._numbers: NDArray[Any] = np.empty(0, np.float64)
@@ -38,7 +38,7 @@ class Column:
         """Bring the arrays for comparing up to ``count`` values."""
         if self._done == count:
             return
-        values = self.values[self._done : count]
+        values = self.values[self._done : count].tolist()
         kinds = np.fromiter((_kind(value) for value in values), np.int8, len(values))
         numbers = np.zeros(len(values), np.float64)
         numeric = np.flatnonzero(kinds >= KINDS["number"])
@@ -198,10 +198,10 @@ def objects(values: Sequence[Any]) -> NDArray[np.object_]:
     return np.fromiter(values, object, len(values))
 
 
-def reserve(values: NDArray[np.object_], count: int) -> NDArray[np.object_]:
-    """Return the array with room for ``count`` values, new ones ``None``."""
+def reserve(values: NDArray[Any], count: int) -> NDArray[Any]:
+    """Return the array with room for ``count`` values, new ones ``None`` among objects."""
     if count <= len(values):
         return values
-    grown = np.empty(max(count, len(values) * 3 // 2), object)  # filled with None
+    grown = np.empty(max(count, len(values) * 3 // 2), values.dtype)  # objects are filled with None
     grown[: len(values)] = values
     return grown

@@ -92,6 +92,7 @@ class Table:
             adopt: take the array of vectors itself, if the table is empty, and not a copy.
         """
         before, after = self.size, self.size + len(rows.ids)
+        self._fit_ids(rows.ids)
         if adopt and not before:
             self._vectors = rows.vectors
         self._reserve(after)
@@ -101,7 +102,7 @@ class Table:
         self._stamps[before:after] = np.arange(first, first + len(rows.ids)) if stamps is None else stamps
         self._side[before:after] = side_numbers(self.metric, rows.vectors)
         self._alive[before:after] = True
-        self._ids.values[before:after] = objects(rows.ids)
+        self._ids.values[before:after] = rows.ids if self._ids.values.dtype == np.int64 else objects(rows.ids)
         self._labels.values[before:after] = objects(rows.labels)
         self.largest_square = max(self.largest_square, largest_square(rows.vectors))
         self.slot.update(zip(rows.ids, range(before, after), strict=True))
@@ -175,6 +176,14 @@ class Table:
             width = max(counts)
             distances = distances[:, :width]
         return Neighbours(distances, ids, labels)
+
+    def _fit_ids(self, ids: list[Id]) -> None:
+        """Keep whole numbers as such: bringing 10,000 scattered objects from memory takes as long as finding them."""
+        whole, kept = bool(ids) and isinstance(ids[0], int), self._ids.values
+        if whole and not self.size and kept.dtype == object:
+            self._ids.values = np.zeros(len(kept), np.int64)
+        elif ids and not whole and kept.dtype == np.int64:  # all numbers were removed before texts came
+            self._ids.values = kept.astype(object)
 
     def _reserve(self, count: int) -> None:
         if count <= len(self._alive):
