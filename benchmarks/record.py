@@ -137,7 +137,8 @@ def _plain(value: Any) -> Any:
 
 def _command() -> str:
     script = Path(sys.argv[0]).stem or "NAME"
-    return " ".join(["uv run python -m", f"benchmarks.{script}", *sys.argv[1:]])
+    given = ("FOLDER" if Path(word).is_absolute() else word for word in sys.argv[1:])
+    return " ".join(["uv run python -m", f"benchmarks.{script}", *given])
 
 
 def _version(package: str) -> str:
