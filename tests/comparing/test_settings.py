@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,19 @@ def test_seeds_and_methods_join_a_comparison_and_nothing_is_run_again(data: Path
     ]
     assert [row.name for row in more.rows if not row.baseline] == ["byol", "simclr"]
     assert set(load_yaml(copy / "compare.yaml")["methods"]) == {"simclr", "supcon", "byol"}
+
+
+def test_seeds_that_ran_in_another_folder_join_by_copying(data: Path, copy: Path, tmp_path: Path, here: Here) -> None:
+    elsewhere = again(data, tmp_path / "elsewhere", seeds=1, first_seed=2)
+    assert {job.rpartition(" ")[2] for job in here.jobs} == {"2"}
+    for part in ("runs", "costs", "scratch", "results"):
+        shutil.copytree(tmp_path / "elsewhere" / part, copy / part, dirs_exist_ok=True)
+    here.forget()
+    together = again(data, copy, seeds=3)
+    assert here.jobs == []
+    for row, alone in zip(together.rows, elsewhere.rows, strict=True):
+        assert len(row.scores) == 3
+        assert row.scores[2] == alone.scores[0]
 
 
 def test_other_data_and_other_recipes_are_refused(

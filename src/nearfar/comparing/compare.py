@@ -72,7 +72,7 @@ def compare(
         methods: names of methods.
         out: the folder to write: the runs, ``table.csv``, ``table.md``, ``results.json`` and ``report.html``.
         budget: ``20epochs``, or ``10min`` of training a run: as many whole epochs as fit by a short timing.
-        seeds: how many; they are 0, 1, ...
+        seeds: how many; they are 0, 1, ..., or begin with the setting ``first_seed``.
         recipe_set: methods take their own settings from the recipes METHOD/SET where there is one; ``none`` for the
             defaults of all.
         settings: further settings of `nearfar.comparing.CompareConfig`, such as ``encoder="resnet18"``.
@@ -100,7 +100,7 @@ def compare(
             write_array(source, folder.data)
         epochs = Work(folder, data_path(data, folder), config, parts, entries).do()
         columns = measures(parts.shots)
-        rows = standings(folder, entries, epochs, columns, config.seeds)
+        rows = standings(folder, entries, epochs, columns, config.each_seed)
         outcome = Outcome(config, shared(config, parts), entries, columns, rows, pairs(rows, columns))
         write_all(folder, outcome, "images in memory" if in_memory else str(data))
         say(f"done: {folder.path}")
@@ -109,6 +109,6 @@ def compare(
 
 def _facts(config: CompareConfig, digests: Sequence[str], entries: Sequence[Any]) -> dict[str, Any]:
     """Return what must be the same when a comparison goes on; more seeds or methods change no run that exists."""
-    free = ("methods", "seeds", "threads")
+    free = ("methods", "seeds", "first_seed", "threads")
     values = {name: value for name, value in to_mapping(config).items() if name not in free}
     return {"settings": values, "data": list(digests), "methods": {entry.name: entry.own() for entry in entries}}

@@ -66,10 +66,11 @@ def notes(outcome: Outcome) -> list[str]:
     method = next((row for row in outcome.rows if row.sentences and not row.baseline), None)
     scored = method or next(row for row in outcome.rows if row.sentences)
     scratch = outcome.rows[len(outcome.rows) - len(outcome.entries) - 1]
+    first, last = config.each_seed[0], config.each_seed[-1]
     lines = [
         *scored.parts,
         f"the same for all: encoder {shared.encoder}, {_items(shared)}, batch "
-        f"{shared.batch_size}, budget {config.budget}, seeds 0 to {config.seeds - 1}; a seed draws weights, order, "
+        f"{shared.batch_size}, budget {config.budget}, seeds {first} to {last}; a seed draws weights, order, "
         "views and few labels",
         "settings of each method: "
         + "; ".join(f"{entry.name} from {_origin(entry)} ({_own(entry.config)})" for entry in outcome.entries),

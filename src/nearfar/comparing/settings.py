@@ -50,7 +50,8 @@ class CompareConfig:
         modality: what the data are; ``auto`` looks at them, as in pretraining.
         input_options: how the data are read, as in pretraining.
         budget: ``20epochs``, or ``10min`` of training.
-        seeds: how many; they are 0, 1, ...
+        seeds: how many; they are ``first_seed``, ``first_seed + 1``, ...
+        first_seed: to run other seeds in another folder, perhaps elsewhere.
         recipe_set: where a recipe METHOD/SET exists, the method's options, views and optimiser are those of it;
             ``none`` takes every method's defaults.
         encoder: what to train; ``auto`` as in pretraining.
@@ -75,6 +76,7 @@ class CompareConfig:
     input_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     budget: str = "20epochs"
     seeds: int = 3
+    first_seed: int = 0
     recipe_set: str = "small"
     encoder: str = "auto"
     encoder_options: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -90,6 +92,11 @@ class CompareConfig:
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     threads: int | None = None
+
+    @property
+    def each_seed(self) -> range:
+        """The seeds."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -108,6 +115,7 @@ class CompareConfig:
         twice = next((name for name in self.methods if self.methods.count(name) > 1), None)
         require(twice is None, "compare", "methods", "different ones", f"{twice} twice", error=ConfigError)
         at_least = {"seeds": 1, "batch_size": 2, "image_size": 1, "channels": 1, "limit": 2, "threads": 1}
+        at_least |= {"first_seed": 0}
         for name, least in at_least.items():
             value = getattr(self, name)
             require(value is None or value >= least, "compare", name, f">= {least}", value, error=ConfigError)

@@ -113,7 +113,7 @@ def measures(shots: Sequence[int]) -> list[Measure]:
 
 
 def standings(
-    folder: Folder, entries: Sequence[Contender], epochs: Mapping[str, int], columns: Sequence[Measure], seeds: int
+    folder: Folder, entries: Sequence[Contender], epochs: Mapping[str, int], columns: Sequence[Measure], seeds: range
 ) -> list[Standing]:
     """Read every row from the folder: the baselines first, then the methods in the order asked for.
 
@@ -122,9 +122,9 @@ def standings(
     """
     rows = []
     for key, name in BASELINES.items():
-        called = _read(folder, key, 0)["report"]["subject"] if key == PIXELS else name  # pixels, columns, words
+        called = _read(folder, key, seeds[0])["report"]["subject"] if key == PIXELS else name  # pixels, columns, words
         row = Standing(called, "", baseline=True)
-        for seed in range(seeds):
+        for seed in seeds:
             content = _read(folder, key, seed)
             _add(row, content, columns, seed)
             training = content.get("training", {})
@@ -135,7 +135,7 @@ def standings(
         rows.append(row)
     for entry in entries:
         row = Standing(entry.name, entry.origin, baseline=False, epochs=epochs[entry.name])
-        for seed in range(seeds):
+        for seed in seeds:
             _add(row, _read(folder, entry.name, seed), columns, seed)
             run = folder.run(entry.name, seed)
             whole = run.finished  # a run that failed has no time, and curves that end early

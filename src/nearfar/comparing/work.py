@@ -60,7 +60,7 @@ class Work:
             RunError: when a run fails.
         """
         epochs = {entry.name: self._epochs(entry) for entry in self.entries}
-        for seed in range(self.config.seeds):
+        for seed in self.config.each_seed:
             for entry in self.entries:
                 self._method(entry, seed, epochs[entry.name])
             self._baseline(SCRATCH, seed, partial(self._scratch, seed))
