@@ -3,7 +3,7 @@
 Run with: uv run python -m benchmarks.methods FOLDER --out WHERE, where FOLDER holds train/ and test/ with a folder per
 class. Three comparisons stand in WHERE: all methods that train the small encoder, those that need a vision transformer
 beside SimCLR on the same, and distillation from the SimCLR encoder of the first. Stopped, the same command goes on;
-what is finished is not run again.
+what is finished is not run again. Seeds of several runs (--first-seed) come together in benchmarks/seeds.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import nearfar
+from benchmarks.merging import merge
 from benchmarks.record import table, write
 from nearfar.comparing import work
 from nearfar.comparing.child import JOBS
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--width", type=int, default=32, help="of the small encoder")
     parser.add_argument("--more", action=argparse.BooleanOptionalAction, default=True, help="ViTs, distillation")
@@ -60,18 +62,20 @@ def main() -> None:
     methods = arguments.methods or one_net
     same = {
         "views": "gray", "view_options": GRAY, "budget": f"{arguments.epochs}epochs", "seeds": arguments.seeds,
+        "first_seed": arguments.first_seed,
         "limit": arguments.images, "per_class": (1, 10), "batch_size": arguments.batch,
     }  # fmt: skip
     small = {"encoder": "small", "encoder_options": {"width": arguments.width}}
     found = {"small": run(arguments, "small", methods, **same, **small)}
     if arguments.more and "simclr" in methods:
-        teacher = arguments.out / "small" / "runs" / "simclr-0"
+        teacher = arguments.out / "small" / "runs" / f"simclr-{arguments.first_seed}"
         found["distill"] = run(arguments, "distill", ["distill"], **same, **small, recipe_set=_distilling(teacher))
     if arguments.more:
         vit = mae_small()
         of_vit = {"encoder": vit.encoder, "encoder_options": vit.encoder_options, "image_size": vit.image_size or 28}
         found["vit"] = run(arguments, "vit", ["simclr", *VITS], **same, **of_vit)
-    record(arguments, found)
+    settings = {name: same[name] for name in ("views", "budget", "limit", "batch_size")} | small["encoder_options"]
+    record(arguments, merge("methods", settings, found, arguments.first_seed))
 
 
 def _here(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,23 +106,20 @@ def _distilling(teacher: Path) -> str:
     return "here"
 
 
-def record(arguments: argparse.Namespace, found: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write the tables, and what is below the baselines, in words."""
+def record(arguments: argparse.Namespace, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Write the tables over all seeds that there are, and what is below the baselines, in words."""
     tables, remarks = [], []
     titles = {
         "small": f"small encoder, width {arguments.width}: test accuracy, % (10,000 test images)",
         "distill": "the same encoder, distilled from the SimCLR encoder above",
         "vit": "a vision transformer of the recipe mae/small",
     }
-    for part, content in found.items():
-        tables.append(
-            table(titles[part], _columns(), [_row(row, memory=not arguments.here) for row in content["rows"]])
-        )
-        remarks += judged(content["rows"], titles[part].partition(":")[0])
-    first = found["small"]["rows"]
+    for part, rows in found.items():
+        tables.append(table(titles[part], _columns(), [_row(row, memory=not arguments.here) for row in rows]))
+        remarks += judged(rows, titles[part].partition(":")[0])
+    first = found["small"]
     remarks += supervised(first)
     sentences = next(row["protocols"] for row in first if row["protocols"] and not row["baseline"])
-    seeds = f"seeds 0 to {arguments.seeds - 1}, mean ± sd" if arguments.seeds > 1 else "one seed: no spread is known"
     write(
         "methods",
         title=f"All methods on Fashion-MNIST: {arguments.images:,} training images, {arguments.epochs} epochs",
@@ -126,7 +127,8 @@ def record(arguments: argparse.Namespace, found: Mapping[str, Mapping[str, Any]]
         notes=[
             *remarks,
             *arguments.note,
-            f"{seeds}; a seed draws weights, views, order and labels; the same for all: views gray, never turned, "
+            "mean ± sd over seeds, of one seed no spread is known; a seed draws weights, views, order and labels",
+            "the same for all: views gray, never turned, "
             f"crops from 20 %, batch {arguments.batch}; options, optimiser and learning rate from METHOD/small, which "
             "were not tuned",
             "spread: standard deviation of the normalised test embeddings, 1 even, 0 collapsed; rank: their effective "
@@ -140,14 +142,14 @@ def record(arguments: argparse.Namespace, found: Mapping[str, Mapping[str, Any]]
 
 
 def _columns() -> list[str]:
-    return ["", *COLUMNS.values(), "spread", "rank", "s", "MiB"]
+    return ["", "seeds", *COLUMNS.values(), "spread", "rank", "s", "MiB"]
 
 
 def _row(row: Mapping[str, Any], *, memory: bool) -> list[Any]:
     name = f"{row['name']} (labels)" if row["name"] in LABELLED else row["name"]
-    cells: list[Any] = [name]
+    cells: list[Any] = [name, len(row["seeds"])]
     for key in COLUMNS:
-        over = row["over_seeds"][key]
+        over = row["over_seeds"].get(key)
         text = None if over is None else f"{100 * over['mean']:.1f}"
         cells.append(text if text is None or over["sd"] is None else f"{text} ± {100 * over['sd']:.1f}")
     for key, digits in (("spread", 2), ("rank", 1), ("seconds", 0), ("peak_mib", 0)):
@@ -187,7 +189,7 @@ def supervised(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _mean(row: Mapping[str, Any], key: str) -> float:
-    over = row["over_seeds"][key]
+    over = row["over_seeds"].get(key)
     return float("nan") if over is None else float(over["mean"])
 
 

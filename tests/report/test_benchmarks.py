@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from benchmarks import record, report
+from benchmarks import merging, record, report
 from nearfar.errors import DataError, InputError
 
 ENVIRONMENT = {"cpu": "a CPU", "commit": "abc"}
@@ -63,3 +63,22 @@ def test_environment_says_machine_versions_and_commit():
     assert {"cpu", "cores", "memory", "threads", "gpu", "python", "torch", "commit", "date"} <= values.keys()
     assert all(str(value) for value in values.values())
     assert record.peak_memory_mib() > 10
+
+
+def test_seeds_of_several_runs_come_together_and_other_settings_begin_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(merging, "FOLDER", tmp_path / "seeds")
+
+    def ran(*accuracies):
+        row = {"name": "simclr", "baseline": False, "protocols": ["p"], "by_seed": [{"knn": a} for a in accuracies]}
+        return {"small": {"rows": [row | {key: [1.0] * len(accuracies) for key in merging.LISTS}]}}
+
+    merging.merge("m", {"epochs": 1}, ran(0.5, 0.7), 0)
+    (row,) = merging.merge("m", {"epochs": 1}, ran(0.6), 2)["small"]
+    assert row["seeds"] == [0, 1, 2]
+    assert row["over_seeds"]["knn"]["mean"] == pytest.approx(0.6)
+    assert row["over_seeds"]["knn"]["sd"] == pytest.approx(0.1)
+    assert row["spread"] == [1.0] * 3
+    (row,) = merging.merge("m", {"epochs": 1}, ran(0.9), 1)["small"]  # measured again: the newer number counts
+    assert row["over_seeds"]["knn"]["mean"] == pytest.approx(2 / 3)
+    (row,) = merging.merge("m", {"epochs": 2}, ran(0.1), 0)["small"]
+    assert row["seeds"] == [0]
