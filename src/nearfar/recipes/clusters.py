@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nearfar.pipeline.settings import PretrainConfig
+from nearfar.recipes.small import two_cores
 
 __all__ = [
     "deepcluster_v2_cifar",
@@ -75,15 +76,7 @@ def swav_small() -> PretrainConfig:
     Command: ``nearfar pretrain DATA --out RUN --recipe swav/small``. Our choice of sizes: 300 prototypes, a tenth of
     the paper's, for data of 10,000 items and more, and held fast for 40 steps, an epoch of 10,000.
     """
-    return PretrainConfig(
-        method="swav",
-        method_options={"hidden_dim": 512, "prototypes": 300, "frozen_steps": 40},
-        encoder="small",
-        epochs=20,
-        batch_size=256,
-        optimizer="adamw",
-        lr=2e-3,
-    )
+    return two_cores("swav", {"hidden_dim": 512, "prototypes": 300, "frozen_steps": 40})
 
 
 def deepcluster_v2_imagenet() -> PretrainConfig:
@@ -137,15 +130,7 @@ def deepcluster_v2_small() -> PretrainConfig:
     Command: ``nearfar pretrain DATA --out RUN --recipe deepcluster-v2/small``. Our choice of sizes: 3 sets of 300
     prototypes, a tenth of the published.
     """
-    return PretrainConfig(
-        method="deepcluster-v2",
-        method_options={"hidden_dim": 512, "prototypes": 300},
-        encoder="small",
-        epochs=20,
-        batch_size=256,
-        optimizer="adamw",
-        lr=2e-3,
-    )
+    return two_cores("deepcluster-v2", {"hidden_dim": 512, "prototypes": 300})
 
 
 def dino_imagenet() -> PretrainConfig:
@@ -278,12 +263,4 @@ def twin_labels_small() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe twin-labels/small``. Our choice of sizes.
     """
-    return PretrainConfig(
-        method="twin-labels",
-        method_options={"hidden_dim": 512, "classes": 300},
-        encoder="small",
-        epochs=20,
-        batch_size=256,
-        optimizer="adamw",
-        lr=2e-3,
-    )
+    return two_cores("twin-labels", {"hidden_dim": 512, "classes": 300})

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from nearfar.pipeline.settings import PretrainConfig
 
-__all__ = ["metric", "siamese", "simclr", "simclr_gray", "supcon", "supcon_gray", "triplet"]
+__all__ = ["metric", "siamese", "simclr", "simclr_gray", "supcon", "supcon_gray", "triplet", "two_cores"]
 
 GRAY = {"rotate": 0.0, "scale": (0.2, 1.0)}
+
+
+def two_cores(method: str, options: Mapping[str, Any] | None = None) -> PretrainConfig:
+    """Return what the settings METHOD/small share: the small encoder, 20 epochs of batches of 256, AdamW at 2e-3."""
+    return PretrainConfig(
+        method=method,
+        method_options=dict(options or {}),
+        encoder="small",
+        epochs=20,
+        batch_size=256,
+        optimizer="adamw",
+        lr=2e-3,
+    )
 
 
 def simclr() -> PretrainConfig:
@@ -16,15 +31,7 @@ def simclr() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe simclr/small``.
     """
-    return PretrainConfig(
-        method="simclr",
-        method_options={"temperature": 0.2},
-        encoder="small",
-        epochs=20,
-        batch_size=256,
-        optimizer="adamw",
-        lr=2e-3,
-    )
+    return two_cores("simclr", {"temperature": 0.2})
 
 
 def simclr_gray() -> PretrainConfig:
@@ -53,15 +60,7 @@ def supcon() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe supcon/small``.
     """
-    return PretrainConfig(
-        method="supcon",
-        method_options={"temperature": 0.1},
-        encoder="small",
-        epochs=20,
-        batch_size=256,
-        optimizer="adamw",
-        lr=2e-3,
-    )
+    return two_cores("supcon", {"temperature": 0.1})
 
 
 def siamese() -> PretrainConfig:
@@ -69,7 +68,7 @@ def siamese() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe siamese/small``.
     """
-    return PretrainConfig(method="siamese", encoder="small", epochs=20, batch_size=256, optimizer="adamw", lr=2e-3)
+    return two_cores("siamese")
 
 
 def triplet() -> PretrainConfig:
@@ -77,13 +76,14 @@ def triplet() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe triplet/small``.
     """
-    return PretrainConfig(method="triplet", encoder="small", epochs=20, batch_size=256, optimizer="adamw", lr=2e-3)
+    return two_cores("triplet")
 
 
 def metric() -> PretrainConfig:
     """Multi-similarity on representations themselves with the small encoder; one view, M items of each of P classes.
 
-    Command: ``nearfar pretrain DATA --out RUN --recipe metric/small``. Not measured yet: benchmarks/similarity.py.
+    Command: ``nearfar pretrain DATA --out RUN --recipe metric/small``. Measured with other budgets:
+    RESULTS.md, "Similarity".
     """
     return PretrainConfig(
         method="metric",

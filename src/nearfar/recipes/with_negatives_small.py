@@ -7,9 +7,9 @@ tuned; there are no published numbers for this encoder.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 from nearfar.pipeline.settings import PretrainConfig
+from nearfar.recipes.small import two_cores
 
 __all__ = [
     "cpc_small",
@@ -25,24 +25,12 @@ __all__ = [
 ]
 
 
-def _small(method: str, options: dict[str, Any]) -> PretrainConfig:
-    return PretrainConfig(
-        method=method,
-        method_options=options,
-        encoder="small",
-        epochs=20,
-        batch_size=256,
-        optimizer="adamw",
-        lr=2e-3,
-    )
-
-
 def simclr_v2_small() -> PretrainConfig:
     """SimCLRv2 with the temperature of ``simclr/small`` and without a memory.
 
     Command: ``nearfar pretrain DATA --out RUN --recipe simclr-v2/small``.
     """
-    return _small("simclr-v2", {"temperature": 0.2})
+    return two_cores("simclr-v2", {"temperature": 0.2})
 
 
 def simclr_v2_gray() -> PretrainConfig:
@@ -59,7 +47,7 @@ def dcl_small() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe dcl/small``.
     """
-    return _small("dcl", {"temperature": 0.2})
+    return two_cores("dcl", {"temperature": 0.2})
 
 
 def dclw_small() -> PretrainConfig:
@@ -67,7 +55,7 @@ def dclw_small() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe dclw/small``.
     """
-    return _small("dcl", {"temperature": 0.2, "weighted": True})
+    return two_cores("dcl", {"temperature": 0.2, "weighted": True})
 
 
 def nnclr_small() -> PretrainConfig:
@@ -76,7 +64,7 @@ def nnclr_small() -> PretrainConfig:
     Command: ``nearfar pretrain DATA --out RUN --recipe nnclr/small``.
     """
     options = {"hidden_dim": 512, "predictor_dim": 512, "output_dim": 128, "head_layers": 2, "queue_size": 4096}
-    return _small("nnclr", {**options, "temperature": 0.2})
+    return two_cores("nnclr", {**options, "temperature": 0.2})
 
 
 def moco_v2_small() -> PretrainConfig:
@@ -84,7 +72,7 @@ def moco_v2_small() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe moco-v2/small``.
     """
-    return _small("moco-v2", {"queue_size": 4096, "momentum": 0.99})
+    return two_cores("moco-v2", {"queue_size": 4096, "momentum": 0.99})
 
 
 def moco_v3_small() -> PretrainConfig:
@@ -92,7 +80,7 @@ def moco_v3_small() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe moco-v3/small``.
     """
-    return _small("moco-v3", {"hidden_dim": 512, "output_dim": 128, "temperature": 0.2})
+    return two_cores("moco-v3", {"hidden_dim": 512, "output_dim": 128, "temperature": 0.2})
 
 
 def densecl_small() -> PretrainConfig:
@@ -100,7 +88,7 @@ def densecl_small() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe densecl/small``.
     """
-    return _small("densecl", {"queue_size": 4096, "momentum": 0.99})
+    return two_cores("densecl", {"queue_size": 4096, "momentum": 0.99})
 
 
 def ressl_small() -> PretrainConfig:
@@ -109,7 +97,7 @@ def ressl_small() -> PretrainConfig:
     Command: ``nearfar pretrain DATA --out RUN --recipe ressl/small``.
     """
     options = {"hidden_dim": 512, "output_dim": 128, "queue_size": 4096, "momentum": 0.99}
-    return dataclasses.replace(_small("ressl", options), views="weak-strong")
+    return dataclasses.replace(two_cores("ressl", options), views="weak-strong")
 
 
 def cpc_small() -> PretrainConfig:
@@ -119,4 +107,4 @@ def cpc_small() -> PretrainConfig:
     leaves out.
     """
     options = {"grid": 5, "context_dim": 64, "layers": 2, "least_distance": 2, "most_distance": 2, "directions": 2}
-    return _small("cpc", options)
+    return two_cores("cpc", options)

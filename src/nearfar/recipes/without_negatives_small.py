@@ -6,9 +6,8 @@ in benchmarks/RESULTS.md where a record exists; there are no published numbers f
 
 from __future__ import annotations
 
-from typing import Any
-
 from nearfar.pipeline.settings import PretrainConfig
+from nearfar.recipes.small import two_cores
 
 __all__ = [
     "all4one_small",
@@ -27,24 +26,12 @@ __all__ = [
 ]
 
 
-def _small(method: str, options: dict[str, Any]) -> PretrainConfig:
-    return PretrainConfig(
-        method=method,
-        method_options=options,
-        encoder="small",
-        epochs=20,
-        batch_size=256,
-        optimizer="adamw",
-        lr=2e-3,
-    )
-
-
 def byol_small() -> PretrainConfig:
     """BYOL with narrow heads and a faster teacher, because the run is short.
 
     Command: ``nearfar pretrain DATA --out RUN --recipe byol/small``.
     """
-    return _small("byol", {"hidden_dim": 512, "output_dim": 128, "predictor_dim": 512, "momentum": 0.99})
+    return two_cores("byol", {"hidden_dim": 512, "output_dim": 128, "predictor_dim": 512, "momentum": 0.99})
 
 
 def simsiam_small() -> PretrainConfig:
@@ -52,7 +39,7 @@ def simsiam_small() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe simsiam/small``.
     """
-    return _small("simsiam", {"hidden_dim": 512, "output_dim": 512, "head_layers": 2, "predictor_dim": 128})
+    return two_cores("simsiam", {"hidden_dim": 512, "output_dim": 512, "head_layers": 2, "predictor_dim": 128})
 
 
 def fastsiam_small() -> PretrainConfig:
@@ -60,7 +47,7 @@ def fastsiam_small() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe fastsiam/small``.
     """
-    return _small("fastsiam", {"hidden_dim": 512, "output_dim": 512, "head_layers": 2, "predictor_dim": 128})
+    return two_cores("fastsiam", {"hidden_dim": 512, "output_dim": 512, "head_layers": 2, "predictor_dim": 128})
 
 
 def nnbyol_small() -> PretrainConfig:
@@ -68,7 +55,7 @@ def nnbyol_small() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe nnbyol/small``.
     """
-    return _small("nnbyol", {"hidden_dim": 512, "output_dim": 128, "predictor_dim": 512, "queue_size": 4096})
+    return two_cores("nnbyol", {"hidden_dim": 512, "output_dim": 128, "predictor_dim": 512, "queue_size": 4096})
 
 
 def nnsiam_small() -> PretrainConfig:
@@ -76,7 +63,7 @@ def nnsiam_small() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe nnsiam/small``.
     """
-    return _small(
+    return two_cores(
         "nnsiam",
         {"hidden_dim": 512, "output_dim": 512, "head_layers": 2, "predictor_dim": 128, "queue_size": 4096},
     )
@@ -87,7 +74,7 @@ def all4one_small() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe all4one/small``.
     """
-    return _small(
+    return two_cores(
         "all4one",
         {"hidden_dim": 512, "output_dim": 128, "predictor_dim": 512, "queue_size": 4096, "attention_layers": 1},
     )
@@ -98,7 +85,7 @@ def barlow_twins_small() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe barlow-twins/small``.
     """
-    return _small(
+    return two_cores(
         "barlow-twins", {"hidden_dim": 512, "output_dim": 128, "head_layers": 2, "redundancy_weight": 0.0078125}
     )
 
@@ -108,7 +95,7 @@ def vicreg_small() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe vicreg/small``.
     """
-    return _small("vicreg", {"hidden_dim": 512, "output_dim": 512, "head_layers": 2})
+    return two_cores("vicreg", {"hidden_dim": 512, "output_dim": 512, "head_layers": 2})
 
 
 def vibcreg_small() -> PretrainConfig:
@@ -116,7 +103,7 @@ def vibcreg_small() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe vibcreg/small``.
     """
-    return _small("vibcreg", {"hidden_dim": 512, "output_dim": 512, "head_layers": 2, "whitening_groups": 16})
+    return two_cores("vibcreg", {"hidden_dim": 512, "output_dim": 512, "head_layers": 2, "whitening_groups": 16})
 
 
 def w_mse_small() -> PretrainConfig:
@@ -124,7 +111,7 @@ def w_mse_small() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe w-mse/small``.
     """
-    return _small("w-mse", {"hidden_dim": 512})
+    return two_cores("w-mse", {"hidden_dim": 512})
 
 
 def tico_small() -> PretrainConfig:
@@ -132,7 +119,7 @@ def tico_small() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe tico/small``.
     """
-    return _small("tico", {"hidden_dim": 512, "output_dim": 128})
+    return two_cores("tico", {"hidden_dim": 512, "output_dim": 128})
 
 
 def emp_ssl_small() -> PretrainConfig:
@@ -140,7 +127,7 @@ def emp_ssl_small() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe emp-ssl/small``.
     """
-    return _small("emp-ssl", {"hidden_dim": 512, "output_dim": 256})
+    return two_cores("emp-ssl", {"hidden_dim": 512, "output_dim": 256})
 
 
 def lejepa_small() -> PretrainConfig:
@@ -148,4 +135,4 @@ def lejepa_small() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe lejepa/small``.
     """
-    return _small("lejepa", {"hidden_dim": 512, "output_dim": 64, "directions": 256})
+    return two_cores("lejepa", {"hidden_dim": 512, "output_dim": 64, "directions": 256})
