@@ -31,7 +31,7 @@ from nearfar.recipes.small import GRAY
 TEACHER = "NEARFAR_BENCHMARK_TEACHER"
 
 VITS = ("mae", "ibot")
-LABELLED = ("supcon", "siamese", "triplet")
+LABELLED = ("supcon", "siamese", "triplet", "metric")
 COLLAPSED = 0.2
 """The standard deviation of normalised embeddings, 1 when even, below which a run is called collapsed."""
 

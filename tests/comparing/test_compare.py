@@ -204,7 +204,7 @@ def test_a_method_without_a_recipe_has_its_defaults_and_views_can_be_the_same_fo
     assert values["method_options"]["temperature"] == 0.1
     assert (values["views"], values["view_options"]["rotate"]) == ("digits", 5.0)
     assert result.rows[-1].origin == "defaults"
-    assert "simclr from its defaults" in (tmp_path / "out" / "table.md").read_text()
+    assert "| simclr | its defaults |" in (tmp_path / "out" / "table.md").read_text()
     assert result.verdicts[0].startswith("One seed says nothing about noise")
     assert check_page(result.report.read_text(encoding="utf-8"))
 

@@ -19,7 +19,7 @@ from nearfar.config import to_mapping
 from nearfar.files import write_atomic
 from nearfar.pipeline.environment import environment
 from nearfar.pipeline.settings import PretrainConfig
-from nearfar.report import Bars, Line, Table, compare_page, to_markdown
+from nearfar.report import Bars, Cell, Column, Line, Table, compare_page, to_markdown
 
 __all__ = ["Outcome", "notes", "write_all"]
 
@@ -48,7 +48,13 @@ class Outcome(NamedTuple):
 def write_all(folder: Folder, outcome: Outcome, data: str) -> None:
     """Write every file, each all at once."""
     rows, columns = outcome.rows, outcome.columns
-    tables = [accuracy_table(rows, columns, notes=notes(outcome)), interval_table(rows, columns), cost_table(rows)]
+    several = outcome.config.seeds > 1  # one seed has no interval
+    tables = [
+        accuracy_table(rows, columns, notes=notes(outcome)),
+        *([interval_table(rows, columns)] if several else []),
+        cost_table(rows),
+        _settings_table(outcome),
+    ]
     write_atomic(folder.path / "table.csv", csv_text(rows, columns))
     write_atomic(folder.path / "table.md", _markdown(tables, outcome))
     write_atomic(folder.path / "results.json", json.dumps(_record(outcome, data), indent=2, ensure_ascii=False))
@@ -72,8 +78,6 @@ def notes(outcome: Outcome) -> list[str]:
         f"the same for all: encoder {shared.encoder}, {_items(shared)}, batch "
         f"{shared.batch_size}, budget {config.budget}, seeds {first} to {last}; a seed draws weights, order, "
         "views and few labels",
-        "settings of each method: "
-        + "; ".join(f"{entry.name} from {_origin(entry)} ({_own(entry.config)})" for entry in outcome.entries),
         *(sentence for sentence in scored.sentences if not sentence.startswith("geometry")),
         *(sentence.removeprefix("scratch: ") for sentence in scratch.sentences if sentence.startswith("scratch")),
     ]
@@ -81,6 +85,13 @@ def notes(outcome: Outcome) -> list[str]:
         lines.append(RULE)
     failures = [failure for row in outcome.rows for failure in row.failures]
     return [*lines, *(f"a run failed and is left out: {failure}" for failure in failures)]
+
+
+def _settings_table(outcome: Outcome) -> Table:
+    """Return where each method's settings are from, and which of them are no defaults."""
+    heads = [Column("method"), Column("settings from"), Column("which are no defaults")]
+    cells: list[list[Cell]] = [[one.name, _origin(one), _own(one.config)] for one in outcome.entries]
+    return Table(heads, cells, title="Settings of each method")
 
 
 def _origin(entry: Contender) -> str:
