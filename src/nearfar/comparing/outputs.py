@@ -174,7 +174,7 @@ def _page(folder: Folder, outcome: Outcome, tables: Sequence[Table], data: str) 
         collapse=_over_epochs(methods, SIGNS),
         facts={
             **{
-                name.replace("_", " "): value
+                name.replace("_", " "): ", ".join(map(str, value)) if isinstance(value, list) else value
                 for name, value in to_mapping(config).items()
                 if value not in (None, [], {})
             },
