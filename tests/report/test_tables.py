@@ -26,6 +26,11 @@ def terminal(table: Table) -> str:
     return console.file.getvalue()
 
 
+def test_long_texts_are_wrapped_and_short_ones_are_not():
+    html = to_html(Table([Column("row"), Column("said")], [["a", "word " * 20], ["b", "word"]]))
+    assert html.count('<td class="long">') == 1
+
+
 def test_markdown():
     assert to_markdown(TABLE) == (
         "**Accuracy**\n\n"

@@ -27,6 +27,9 @@ class MeanSd:
     sd: float
 
 
+LONG = 60
+"""Characters beyond which a cell is wrapped."""
+
 Cell: TypeAlias = str | int | float | MeanSd | None
 """What may stand in a table; None is shown as a dash: not measured."""
 
@@ -206,5 +209,6 @@ def _html_cell(table: Table, row: int, column: int, is_best: bool) -> str:
         text = f'{mean}<span class="sd"> ± {sd}</span>'
     if is_best:
         text = f'<strong>{text}</strong><span class="unseen"> (best)</span>'
-    classes = " ".join(["number"] * table.numeric(column) + ["best"] * is_best)
+    long = len(table.text(row, column)) > LONG
+    classes = " ".join(["number"] * table.numeric(column) + ["best"] * is_best + ["long"] * long)
     return f'<td class="{classes}">{text}</td>' if classes else f"<td>{text}</td>"
