@@ -56,6 +56,7 @@ def _row(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
         "baseline": entry["baseline"],
         "protocols": entry["protocols"],
         "seeds": [int(seed) for seed in seeds],
+        "by_seed": [one["scores"] for one in numbers],
         "over_seeds": {key: over_seeds(values)._asdict() for key, values in scores.items()},
         **{key: [one.get(key) for one in numbers] for key in LISTS},
     }

@@ -169,10 +169,10 @@ def judged(rows: Sequence[Mapping[str, Any]], what: str) -> list[str]:
     remarks = [f"{what}: collapsed (spread below {COLLAPSED}): {', '.join(flat) or 'none'}"]
     for key, label in COLUMNS.items():
         for baseline in ("untrained", "raw pixels"):
-            least = _mean(named[baseline], key)
-            below = [f"{row['name']} ({_mean(row, key):.1%})" for row in methods if _mean(row, key) < least]
+            pairs = [(row, _mean(row, key), _mean(named[baseline], key, row["seeds"])) for row in methods]
+            below = [f"{row['name']} ({own:.1%}, {least:.1%})" for row, own, least in pairs if own < least]
             if below:
-                remarks.append(f"{what}, {label}: below {baseline} ({least:.1%}): {', '.join(below)}")
+                remarks.append(f"{what}, {label}: below {baseline} with the same seeds: {', '.join(below)}")
     return remarks
 
 
@@ -191,9 +191,11 @@ def supervised(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return remarks
 
 
-def _mean(row: Mapping[str, Any], key: str) -> float:
-    over = row["over_seeds"].get(key)
-    return float("nan") if over is None else float(over["mean"])
+def _mean(row: Mapping[str, Any], key: str, seeds: Sequence[int] | None = None) -> float:
+    """Return the mean over those seeds, or over all that the row has; nan where there is no number."""
+    pairs = zip(row["seeds"], row["by_seed"], strict=True)
+    values = [scores[key] for seed, scores in pairs if key in scores and (seeds is None or seed in seeds)]
+    return sum(values) / len(values) if values else float("nan")
 
 
 if __name__ == "__main__":
