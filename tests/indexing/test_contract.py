@@ -100,7 +100,7 @@ def test_one_query_gives_what_it_gives_in_a_batch(backend):
 def test_chunks_change_nothing(backend, monkeypatch):
     index, _ = filled(backend, "euclidean")
     whole = index.search(vectors(40, seed=1), 5)
-    monkeypatch.setattr("nearfar.ranking.chunks.__defaults__", (100,))
+    monkeypatch.setattr("nearfar.indexing.scan.ELEMENTS", 100)
     parts = index.search(vectors(40, seed=1), 5)
     assert parts.ids == whole.ids
     np.testing.assert_array_equal(parts.distances, whole.distances)

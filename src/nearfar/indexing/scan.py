@@ -19,6 +19,9 @@ __all__ = ["SLACK", "scan", "scan_some", "scan_table", "settle", "unsettled"]
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
+ELEMENTS = 16_000_000
+"""Distances held at once: 64 MB, twice while the nearest are picked. More queries then share a pass over the vectors."""
+
 SLACK = 16
 """Candidates asked for beyond k: enough, but for many near-equal distances, to know that none is missing."""
 
@@ -65,7 +68,7 @@ def scan(
     distances, rows = np.empty((len(queries_QD), k), np.float32), np.empty((len(queries_QD), k), np.int64)
     pointed = normalised(queries_QD) if metric == "cosine" else queries_QD
     errors = rough_error(metric, pointed, largest_square)
-    for part in chunks(len(queries_QD), len(vectors_ND)):
+    for part in chunks(len(queries_QD), len(vectors_ND), ELEMENTS):
         rough = rough_distances(metric, pointed[part], vectors_ND, side_N)
         if hidden is not None:
             rough[:, hidden] = np.inf
