@@ -20,7 +20,7 @@ Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
 ELEMENTS = 16_000_000
-"""Distances held at once: 64 MB, twice while the nearest are picked. More queries then share a pass over the vectors."""
+"""Distances held at once: 64 MB, twice while the nearest are picked. The more, the more queries share a pass."""
 
 SLACK = 16
 """Candidates asked for beyond k: enough, but for many near-equal distances, to know that none is missing."""
