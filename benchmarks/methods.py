@@ -32,7 +32,7 @@ TEACHER = "NEARFAR_BENCHMARK_TEACHER"
 
 VITS = ("mae", "ibot")
 PATCH = 7
-"""Pixels; the recipes have 4, whose 49 patches take an hour a method here."""
+"""Pixels; the recipes have 4, with whose 49 patches SimCLR trained at 176 images a second on one core."""
 LABELLED = ("supcon", "siamese", "triplet", "metric")
 COLLAPSED = 0.2
 """The standard deviation of normalised embeddings, 1 when even, below which a run is called collapsed."""
