@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nearfar.config import settings
 from nearfar.methods import METHODS
+from nearfar.methods.story import state_of, story_of
 
 FOLDER = Path(__file__).parent
 README = FOLDER.parent / "README.md"
@@ -23,20 +24,23 @@ def table() -> str:
     lines = [
         "# Methods",
         "",
-        "| method | what it does | labels | negatives | teacher | queue | views | paper |",
-        "|---|---|---|---|---|---|---|---|",
+        "| method | what it does | labels | negatives | teacher | queue | views | state | paper |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name in METHODS.builtin:
-        info = METHODS.get(name).info
+        method = METHODS.get(name)
+        info = method.info
         marks = ["yes" if flag else "no" for flag in (info.labels, info.negatives, info.teacher, info.queue)]
-        cells = [f"[{name}](methods/{name}.md)", info.summary, *marks, info.views, f"[{info.paper}]({info.url})"]
+        cells = [f"[{name}](methods/{name}.md)", info.summary, *marks, info.views, state_of(method)]
+        cells.append(f"[{info.paper}]({info.url})")
         lines.append(f"| {' | '.join(cells)} |")
     return NOTE + "\n".join(lines) + "\n"
 
 
 def page(name: str) -> str:
     """Return one method's page: its story, its settings, its command."""
-    method, story = METHODS.get(name), story_of(name)
+    method = METHODS.get(name)
+    story = story_of(method)
     rows = [f"| `{key}` | `{setting.default!r}` |" for key, setting in settings(method).items()]
     return (
         f"{NOTE}# {name}\n\n```text\n{story}\n```\n\n## Settings\n\n| setting | default |\n|---|---|\n"
@@ -47,15 +51,9 @@ def page(name: str) -> str:
     )
 
 
-def story_of(name: str) -> str:
-    """Return the docstring of a method's file."""
-    module = inspect.getmodule(METHODS.get(name))
-    return inspect.cleandoc((module.__doc__ if module else None) or "")
-
-
 def departures_of(name: str) -> str:
     """Return where a method departs from its paper: its story from that word to the end of the paragraph."""
-    found = re.search(r"^Departures?\b.*?(?=\n\n|\Z)", story_of(name), re.MULTILINE | re.DOTALL)
+    found = re.search(r"^Departures?\b.*?(?=\n\n|\Z)", story_of(METHODS.get(name)), re.MULTILINE | re.DOTALL)
     text = re.sub(r"\s+", " ", found[0] if found else "").strip()
     return text.replace("``", "`")
 

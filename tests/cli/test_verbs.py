@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from nearfar.config import load_yaml
+from nearfar.methods import METHODS
 from nearfar.recipes.digits import simclr
 from nearfar.training.run import Run
 from tests.cli.call import call, refused
@@ -233,9 +235,21 @@ def test_methods_and_encoders_are_listed(capsys: Capture) -> None:
     assert code == 0
     for name in ("simclr", "supcon", "siamese", "triplet"):
         assert any(line.startswith(name) for line in out.splitlines())
+    rows = [re.split(r" {2,}", line.strip()) for line in out.splitlines()]
+    heads = ["method", "paper", "labels", "negatives", "teacher", "queue", "views", "state", "what it does"]
+    assert rows[0] == heads
+    table = {row[0]: dict(zip(heads, row, strict=True)) for row in rows[1:]}
+    assert set(table) == set(METHODS.names())
+    flags = [table["byol"][key] for key in ("labels", "negatives", "teacher", "queue")]
+    assert flags == ["no", "no", "yes", "no"]
+    assert table["byol"]["state"].startswith("a teacher of f and g, an exponential moving average")
+    assert (table["simclr"]["state"], table["cpc"]["views"], table["nnclr"]["queue"]) == ("none", "1", "yes")
     code, out, _ = call(capsys, "methods", "simclr")
     assert "temperature = 0.1" in out
     assert "arxiv.org/abs/2002.05709" in out
+    assert "Recipe simclr/imagenet: SimCLR, 1,000 epochs" in out
+    assert "Published: kNN 84.7 %" in out
+    assert "``" not in out.partition("Recipe")[2]
     assert "did you mean 'simclr'?" in refused(call(capsys, "methods", "simlcr"))
     code, out, err = call(capsys, "encoders")
     assert code == 0

@@ -228,6 +228,19 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         registry.__dict__.pop("_external", None)
 
 
+OTHERWISE = ("simcse", "clip", "ts2vec", "siamese", "triplet", "metric")
+"""Methods of texts, captions and series, and metric learning, whose papers set up neither ImageNet nor CIFAR."""
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS.builtin if name not in OTHERWISE])
+def test_a_method_of_images_has_three_recipes(method: str) -> None:
+    assert {f"{method}/{kind}" for kind in ("imagenet", "cifar", "small")} <= set(RECIPES.builtin)
+    for kind in ("imagenet", "cifar"):
+        recipe = RECIPES.get(f"{method}/{kind}")
+        assert recipe().method == method
+        assert "ublished" in (recipe.__doc__ or "")
+
+
 def test_another_package_adds_methods_encoders_and_recipes(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import numpy as np
 
@@ -239,6 +252,12 @@ def test_another_package_adds_methods_encoders_and_recipes(package: Path, capsys
     assert METHODS.get("simclr").__module__ == "nearfar.methods.simclr"
     with pytest.raises(RunError, match=r"method broken: must be importable from 'others:Nothing', got .*; mend or rem"):
         METHODS.get("broken")
+    listed = call(capsys, "methods")
+    assert "\npull " in listed.out
+    assert "method broken: must be importable" in listed.err
+    told = call(capsys, "methods", "pull").out
+    assert "strength = 1.0" in told
+    assert "Recipe others/quick" in told
     np.save(package / "data.npy", pictures(32)[0])
     out = package / "run"
     small = ("--batch-size", "16", "--threads", "1")

@@ -21,7 +21,7 @@ from nearfar.recipes import RECIPES
 from tests.samples import TINY, pictures, timeless
 
 METHODS = ("simclr-v2", "dcl", "dclw", "nnclr", "moco-v2", "moco-v3", "densecl", "ressl", "cpc")
-NAMES = [f"{method}/{kind}" for method in METHODS for kind in ("imagenet", "cifar", "small")]
+NAMES = [f"{method}/{kind}" for method in (*METHODS, "simclr", "supcon") for kind in ("imagenet", "cifar", "small")]
 NAMES.append("moco-v3/imagenet-vit")
 
 

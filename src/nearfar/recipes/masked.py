@@ -46,7 +46,8 @@ def mae_imagenet() -> PretrainConfig:
 def mae_cifar() -> PretrainConfig:
     """MAE on CIFAR-10: ViT-S with patches of 4 pixels, crops and flips, 1,000 epochs, solo-learn's setting.
 
-    Command: ``nearfar pretrain CIFAR10 --out RUN --recipe mae/cifar``. solo-learn gives no number with it.
+    Command: ``nearfar pretrain CIFAR10 --out RUN --recipe mae/cifar``. Published: nothing, solo-learn gives no
+    number with it.
 
     Departures: AdamW's second beta is 0.999 (0.95 there).
     """
