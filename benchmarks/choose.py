@@ -1,8 +1,9 @@
-"""Which views and settings the recipes for digits and for grey pictures use, chosen on training images alone.
+"""Which views and settings the recipes for digits, grey pictures and patches use, chosen on training images alone.
 
 Run with: uv run python -m benchmarks.choose digits
       and: uv run python -m benchmarks.choose clothes --folder FOLDER, which holds Fashion-MNIST as train/ with a folder
-           per class.
+           per class
+      and: uv run python -m benchmarks.choose patches --folder FOLDER, the same.
 
 Each candidate is pretrained on one part of the training images and scored on another part of them; test images are
 never opened. The score is the mean accuracy over kNN and linear probes with few labels per class.
@@ -25,10 +26,11 @@ from nearfar.data import Source, decode_all, open_splits, take
 from nearfar.demonstration.digits import digits
 from nearfar.evaluation import FewShot, evaluate
 from nearfar.pipeline.data import limit_source
-from nearfar.pipeline.features import Subject, raw
+from nearfar.pipeline.features import Subject, raw, untrained
 from nearfar.pipeline.settings import PretrainConfig
 from nearfar.recipes.digits import simclr as simclr_digits
 from nearfar.recipes.small import GRAY, simclr_gray
+from nearfar.recipes.with_negatives_small import cpc_small
 
 
 def _setting(temperature: float, batch_size: int) -> dict[str, Any]:
@@ -53,7 +55,20 @@ CLOTHES = {
     "not turned": {"rotate": 0.0},
     "not turned, crops from 20 %": GRAY,
 }
-SHOTS = {"digits": (1, 5, 10), "clothes": (1, 10, 100)}
+SHOTS = {"digits": (1, 5, 10), "clothes": (1, 10, 100), "patches": (1, 10, 100)}
+
+
+def _patches(grid: int, distance: int, directions: int) -> dict[str, Any]:
+    shared = {"context_dim": 64, "layers": 2, "least_distance": distance, "most_distance": distance}
+    return {"method_options": {"grid": grid, "patch": 0 if grid > 2 else 14, "directions": directions, **shared}}
+
+
+PATCHES = {
+    "5 x 5 patches of 9 pixels, two directions": _patches(5, 2, 2),
+    "3 x 3 patches of 14 pixels, two directions": _patches(3, 2, 2),
+    "3 x 3 patches of 14 pixels, four directions": _patches(3, 2, 4),
+    "2 x 2 patches of 14 pixels, four directions": _patches(2, 1, 4),
+}
 
 
 def split(source: Source, held_out: int) -> tuple[Source, Source]:
@@ -72,7 +87,7 @@ def choose(
     held_out: Source,
     seeds: Sequence[int],
 ) -> list[list[str]]:
-    """Pretrain and score each candidate; raw pixels stand below."""
+    """Pretrain and score each candidate; an untrained encoder and raw pixels stand below."""
     rows = []
     subject: Subject | None = None
     for title, changes in candidates.items():
@@ -83,6 +98,8 @@ def choose(
         rows.append(row(title, scores))
         print(rows[-1], flush=True)
     assert subject is not None
+    fresh = [few_labels(untrained(subject.spec, seed=seed), fit, held_out, SHOTS[name]) for seed in seeds]
+    rows.append(row("untrained", fresh))
     rows.append(row("raw pixels", [few_labels(raw(subject.inputs), fit, held_out, SHOTS[name])]))
     return rows
 
@@ -116,18 +133,22 @@ def digits_tables(seeds: Sequence[int], short: dict) -> list[dict]:
     ]
 
 
-def clothes_tables(seeds: Sequence[int], short: dict, folder: Path) -> list[dict]:
+def clothes_tables(name: str, seeds: Sequence[int], short: dict, folder: Path) -> list[dict]:
     source = decode_all(limit_source(open_splits(folder)["train"], 8_000, seed=1))
     fit, held_out = split(source, 3_000)
-    config = dataclasses.replace(simclr_gray(), **({"epochs": 8} | short))
-    rows = choose("clothes", config, views(CLOTHES), fit, held_out, seeds)
+    if name == "patches":
+        of_ten = {"views": "gray", "view_options": GRAY, "epochs": 10, "batch_size": 128}
+        config = dataclasses.replace(cpc_small(), encoder_options={"width": 16}, **(of_ten | short))
+    else:
+        config = dataclasses.replace(simclr_gray(), **({"epochs": 8} | short))
+    rows = choose(name, config, PATCHES if name == "patches" else views(CLOTHES), fit, held_out, seeds)
     title = f"Accuracy in % on 3,000 training images, pretrained on 5,000 others for {config.epochs} epochs"
-    return [table(title, columns("clothes"), rows)]
+    return [table(title, columns(name, "patches" if name == "patches" else "views"), rows)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("digits", "clothes"))
+    parser.add_argument("what", choices=tuple(SHOTS))
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--quick", action="store_true", help="one epoch, prints, writes nothing")
@@ -137,13 +158,17 @@ def main() -> None:
         if arguments.what == "digits":
             tables = digits_tables(arguments.seeds, short)
         else:
-            tables = clothes_tables(arguments.seeds, short, arguments.folder)
+            tables = clothes_tables(arguments.what, arguments.seeds, short, arguments.folder)
     if arguments.quick:
         return
-    subject = {"digits": "small drawings", "clothes": "grey pictures of things"}[arguments.what]
+    subjects = {
+        "digits": "the recipe for small drawings",
+        "clothes": "the recipe for grey pictures of things",
+        "patches": "the patches of CPC",
+    }
     write(
         f"choices_{arguments.what}",
-        title=f"Choosing the recipe for {subject}, on training images",
+        title=f"Choosing {subjects[arguments.what]}, on training images",
         tables=tables,
         notes=[
             f"mean over seeds {arguments.seeds}, 5 draws of the labels each",
