@@ -225,6 +225,15 @@ def test_limit_takes_that_many_evenly(tmp_path: Path) -> None:
         ({"view_options": {"hflp": 1}}, "views cifar: unknown setting 'hflp'; did you mean 'hflip'?"),
         ({"batch_size": 64}, "batch-size must be <= 48, the number of images, got 64; lower --batch-size to 48"),
         ({"batch_size": 1}, "batch-size must be >= 2"),
+        (
+            {"method": "moco-v2", "batch_size": 48, "method_options": {"queue_size": 16}},
+            "method moco-v2: method-options.queue-size must be >= 48, the batch size, got 16; give it 48 or more, or "
+            "lower --batch-size to 16 or less",
+        ),
+        (
+            {"method": "simclr-v2", "batch_size": 16, "method_options": {"memory": 8}},
+            "method simclr-v2: method-options.memory must be >= 16, the batch size, got 8",
+        ),
         ({"track": ["wnb"]}, "track.0 must be 'wandb' or 'mlflow', got"),
         pytest.param({"track": ["mlflow"]}, "pip install 'nearfar[mlflow]'", marks=WITHOUT_MLFLOW),
         ({"split": "tset"}, "has no split 'tset'"),

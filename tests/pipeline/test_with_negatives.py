@@ -16,7 +16,7 @@ from nearfar.encoders import fingerprint, load_encoder
 from nearfar.methods import build
 from nearfar.modalities import MODALITIES
 from nearfar.nn import SplitBatchNorm
-from nearfar.pipeline.pretrain import _check_names
+from nearfar.pipeline.checks import check_names
 from nearfar.recipes import RECIPES
 from tests.samples import TINY, pictures, timeless
 
@@ -28,7 +28,7 @@ NAMES.append("moco-v3/imagenet-vit")
 @pytest.mark.parametrize("name", NAMES)
 def test_every_setting_of_a_recipe_is_known(name: str) -> None:
     recipe = RECIPES.get(name)
-    config = _check_names(recipe(), MODALITIES.get("image"), None)
+    config = check_names(recipe(), MODALITIES.get("image"), None)
     assert name in (recipe.__doc__ or "")
     assert config.method == name.partition("/")[0].replace("dclw", "dcl")
     options = {key: 16 if "queue" in key or key == "memory" else value for key, value in config.method_options.items()}

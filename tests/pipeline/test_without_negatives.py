@@ -15,7 +15,7 @@ from nearfar.encoders import build as build_encoder
 from nearfar.encoders import fingerprint, load_encoder
 from nearfar.methods import build
 from nearfar.modalities import MODALITIES
-from nearfar.pipeline.pretrain import _check_names
+from nearfar.pipeline.checks import check_names
 from nearfar.recipes import RECIPES
 from tests.samples import TINY, pictures, timeless, train
 
@@ -29,7 +29,7 @@ NAMES = [f"{method}/{kind}" for method in FAMILY for kind in ("imagenet", "cifar
 @pytest.mark.parametrize("name", NAMES)
 def test_every_setting_of_a_recipe_is_known(name: str) -> None:
     recipe = RECIPES.get(name)
-    config = _check_names(recipe(), MODALITIES.get("image"), None)
+    config = check_names(recipe(), MODALITIES.get("image"), None)
     assert f"--recipe {name}" in (recipe.__doc__ or "")
     assert config.method == name.partition("/")[0]
     options = {key: 16 if "queue" in key else value for key, value in config.method_options.items()}
@@ -74,7 +74,7 @@ def test_the_number_of_views_can_be_asked_for() -> None:
     assert views[0] != views[1]
     for method, count, must in (("simclr", 3, "2"), ("fastsiam", 2, ">= 4")):
         with pytest.raises(ConfigError, match=f"method {method}: view_count must be {must}, got {count}"):
-            _check_names(PretrainConfig(method=method, view_count=count), MODALITIES.get("image"), None)
+            check_names(PretrainConfig(method=method, view_count=count), MODALITIES.get("image"), None)
 
 
 class Stop(Exception):

@@ -8,12 +8,12 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
-from nearfar.config import check_options, from_mapping, settings, to_mapping
+from nearfar.config import from_mapping, settings, to_mapping
 from nearfar.data import (
     DecodedSource,
     Loader,
@@ -32,18 +32,18 @@ from nearfar.data.source import digest
 from nearfar.distributed import launched_rank
 from nearfar.encoders import EncoderSpec, load_weights
 from nearfar.encoders.build import describe
-from nearfar.errors import ConfigError, DataError, RunError, extra, require
+from nearfar.errors import ConfigError, RunError, require
 from nearfar.files import write_atomic
-from nearfar.methods import METHODS, Method
+from nearfar.methods import Method
 from nearfar.methods import build as build_method
 from nearfar.modalities import CUSTOM, Inputs, Modality, choose
 from nearfar.optim import scaled_lr
+from nearfar.pipeline.checks import check_data, check_names
 from nearfar.pipeline.data import content_digest, limit_source, open_training_data
 from nearfar.pipeline.environment import check_same_data, write_environment
 from nearfar.pipeline.inputs import restored, save_with_inputs, write_inputs
 from nearfar.pipeline.relating import (
     check_relation,
-    check_sampler,
     related_views,
     training_order,
     with_relation,
@@ -100,7 +100,7 @@ def pretrain(
     config = _changed(config or PretrainConfig(), changes)
     relations = _relations(config, data)
     modality = choose("image" if relations is not None else config.modality, data)
-    config = _check_names(config, modality, module)
+    config = check_names(config, modality, module)
     folder, leads = Path(out), launched_rank() == 0
     if resume:
         run, config = _resumed(folder, config, changes)
@@ -119,7 +119,7 @@ def pretrain(
     source, unseen = _training_rows(config, source, relations)
     inputs = inputs or modality.fit_for(config.encoder, source, config.reading)
     config = _resolve(config, inputs)
-    _check_data(config, modality, source if relations is None else relations.over(source, config.limit))
+    check_data(config, modality, source if relations is None else relations.over(source, config.limit))
     config = with_relation(config, relations, source)
     torch.manual_seed(config.seed)
     encoder, spec = _encoder(config, inputs, module)
@@ -210,23 +210,6 @@ def _resumed(folder: Path, given: PretrainConfig, changes: Mapping[str, Any]) ->
     return run, stored
 
 
-def _check_names(config: PretrainConfig, modality: Modality, module: nn.Module | None) -> PretrainConfig:
-    """Refuse what can be refused before any item is read; return the options converted to their types."""
-    method, encoder = config.method, config.encoder
-    config = config.with_reading(modality.check_options(config.reading))
-    changes: dict[str, Any] = {
-        "method_options": check_options(f"method {method}", METHODS.get(method), config.method_options)
-    }
-    if module is None and encoder not in ("auto", CUSTOM):
-        changes["encoder_options"] = modality.check_encoder(encoder, config.encoder_options)
-    config = check_sampler(check_named_views(modality, config))
-    for tracker in config.track:
-        extra(tracker, tracker, f"--track {tracker}")
-    if module is not None:
-        changes |= {"encoder": CUSTOM, "encoder_options": {}}
-    return dataclasses.replace(config, **changes)
-
-
 def _resolve(config: PretrainConfig, inputs: Inputs) -> PretrainConfig:
     """Replace every setting that is chosen from the data or the machine by what was chosen."""
     from nearfar.training.precision import choose_precision
@@ -261,32 +244,6 @@ def _completed(config: PretrainConfig, modality: Modality, method: Method, spec:
     )
 
 
-def _check_data(config: PretrainConfig, modality: Modality, source: Source) -> None:
-    count, items = len(source), modality.items
-    fix = f"lower --batch-size to {count} or less"
-    require(
-        count >= 2, "pretrain", f"number of {items}", ">= 2", count, "there is nothing to tell apart", error=DataError
-    )
-    require(
-        config.batch_size <= count,
-        "pretrain",
-        "batch-size",
-        f"<= {count}, the number of {items}",
-        config.batch_size,
-        fix,
-    )
-    require(
-        config.batch_size >= 2, "pretrain", "batch-size", ">= 2, as BatchNorm and negatives need", config.batch_size
-    )
-    ranks = (config.devices or 1) * config.nodes
-    require(
-        config.batch_size % ranks == 0, "pretrain", "batch-size", f"divisible by {ranks} devices", config.batch_size
-    )
-    if METHODS.get(config.method).info.labels and not isinstance(source, RelatedSource):
-        known = source.labels is not None and bool((source.labels >= 0).any())
-        require(known, f"method {config.method}", "labels", "given", "none", modality.labels_fix, error=DataError)
-
-
 def _encoder(config: PretrainConfig, inputs: Inputs, module: nn.Module | None) -> tuple[nn.Module, EncoderSpec]:
     if module is None:
         require(
@@ -294,11 +251,7 @@ def _encoder(config: PretrainConfig, inputs: Inputs, module: nn.Module | None) -
             "pass a freshly built one as module=", error=ConfigError,
         )  # fmt: skip
         return inputs.build_encoder(config.encoder, config.encoder_options, pretrained=config.pretrained)
-    dim = getattr(module, "dim", None)
-    require(
-        isinstance(dim, int), "pretrain", "module.dim", "an integer", dim, "set it to the length of what it returns"
-    )
-    return module, inputs.spec(CUSTOM, int(dim or 0))
+    return module, inputs.spec(CUSTOM, int(cast(Any, module).dim))
 
 
 def _decoded(config: PretrainConfig, inputs: Inputs, source: Source) -> DecodedSource:
