@@ -1,16 +1,17 @@
 """Seeds that were measured in several runs of a benchmark, put together in one file of raw numbers.
 
 A comparison of all methods takes hours for a seed. Each run adds its seeds to ``benchmarks/seeds/NAME.json``; a run
-with other settings begins that file anew. No number in it is typed; files of two clones are joined seed by seed.
+with other settings begins that file anew. Files that other clones wrote are joined to it seed by seed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nearfar.errors import RunError, require
 from nearfar.evaluation.seeds import over_seeds
 
 FOLDER = Path(__file__).parent / "seeds"
@@ -29,8 +30,7 @@ def merge(
         found: parts to contents of ``results.json``.
         first_seed: the seed of the first number in each list.
     """
-    path = FOLDER / f"{name}.json"
-    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    kept = _read(FOLDER / f"{name}.json")
     if kept.get("settings") != settings:
         kept = {"settings": dict(settings), "parts": {}}
     for part, content in found.items():
@@ -41,9 +41,42 @@ def merge(
                 if scores:
                     numbers = {key: row[key][offset] for key in LISTS if offset < len(row[key])}
                     entry["seeds"][str(first_seed + offset)] = {"scores": scores, **numbers}
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    return {part: [_row(name, entry) for name, entry in rows.items()] for part, rows in kept["parts"].items()}
+    return _keep(name, kept)
+
+
+def join(name: str, others: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
+    """Add what other clones measured with the same settings; where both have a seed, theirs stands.
+
+    Args:
+        name: of the file.
+        others: their files.
+
+    Raises:
+        RunError: when a file has other settings.
+    """
+    kept = _read(FOLDER / f"{name}.json")
+    for path in others:
+        theirs = _read(path)
+        fix = "run it again with the settings of benchmarks/seeds"
+        same = theirs.get("settings") == kept.setdefault("settings", theirs.get("settings"))
+        require(same, str(path), "settings", f"{kept['settings']}", theirs.get("settings"), fix, error=RunError)
+        for part, rows in theirs["parts"].items():
+            for row, entry in rows.items():
+                own = kept.setdefault("parts", {}).setdefault(part, {}).setdefault(row, {"seeds": {}})
+                own |= {**entry, "seeds": own["seeds"] | entry["seeds"]}
+    return _keep(name, kept)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
+
+
+def _keep(name: str, kept: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Write the file, and return the rows of its parts over all seeds."""
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    return {part: [_row(row, entry) for row, entry in rows.items()] for part, rows in kept["parts"].items()}
 
 
 def _row(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 Run with: uv run python -m benchmarks.methods FOLDER --out WHERE, where FOLDER holds train/ and test/ with a folder per
 class. Three comparisons stand in WHERE: all methods that train the small encoder, those that need a vision transformer,
-and distillation from the SimCLR encoder of the first. Stopped, the same command goes on;
-what is finished is not run again. Seeds of several runs (--first-seed) come together in benchmarks/seeds.
+and distillation from the SimCLR encoder of the first. Stopped, the same command goes on; what is finished is not run
+again. Seeds of several runs (--first-seed) come together in benchmarks/seeds; those that other clones measured come by
+--join and their files benchmarks/seeds/methods.json, which runs nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import nearfar
-from benchmarks.merging import merge
+from benchmarks.merging import join, merge
 from benchmarks.record import table, write
 from nearfar.comparing import work
 from nearfar.comparing.child import JOBS
@@ -45,8 +46,9 @@ COLUMNS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--out", type=Path, required=True, help="where the comparisons are kept")
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--out", type=Path, help="where the comparisons are kept")
+    parser.add_argument("--join", type=Path, nargs="+", help="files of seeds of other clones")
     parser.add_argument("--methods", nargs="+", help="of the small encoder; all by default")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--images", type=int, default=10_000)
@@ -58,6 +60,11 @@ def main() -> None:
     parser.add_argument("--here", action="store_true", help="no process of its own for a run: faster, no memory told")
     parser.add_argument("--note", action="append", default=[], help="a sentence for the record")
     arguments = parser.parse_args()
+    if arguments.join:
+        record(arguments, join("methods", arguments.join))
+        return
+    if arguments.folder is None or arguments.out is None:
+        parser.error("FOLDER and --out are needed to run anything")
     if arguments.here:
         work.run_child = _here
     one_net = [name for name in METHODS.names() if name not in (*VITS, "distill")]
