@@ -175,7 +175,9 @@ def main() -> None:
             "no test image was opened; a difference of a point with one seed is within noise",
             f"took {timer.seconds:.0f} s",
         ],
-        command=f"uv run python -m benchmarks.choose {arguments.what}",
+        command=f"uv run python -m benchmarks.choose {arguments.what}"
+        + (" --folder FOLDER" if arguments.folder else "")
+        + f" --seeds {' '.join(map(str, arguments.seeds))}",
     )
 
 

@@ -16,6 +16,7 @@ from nearfar.comparing.settings import Budget
 from nearfar.comparing.timing import epochs_within, trial
 from nearfar.config import load_yaml
 from nearfar.errors import ConfigError, DataError, NearfarError, RunError
+from nearfar.pipeline.settings import PretrainConfig
 from nearfar.recipes import RECIPES, small
 from nearfar.training.run import Run
 from tests.comparing.here import Here, Stop, again
@@ -105,6 +106,18 @@ def test_a_folder_of_something_else_is_left_alone(data: Path, tmp_path: Path) ->
     with pytest.raises(RunError, match=r"thesis.txt: must be a folder to write to"):
         again(data, tmp_path / "thesis.txt")
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def narrow() -> PretrainConfig:
+    """A recipe whose queue is smaller than these tests' batches."""
+    return PretrainConfig(method="moco-v2", method_options={"queue_size": 8})
+
+
+def test_a_queue_smaller_than_the_batch_is_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RECIPES.builtin, "moco-v2/narrow", f"{__name__}:narrow")
+    with pytest.raises(NearfarError, match=r"method moco-v2: method-options.queue-size must be >= 16, the batch size"):
+        again(data, tmp_path / "out", methods=["moco-v2"], recipe_set="narrow", batch_size=16)
+    assert not (tmp_path / "out").exists()
 
 
 def test_two_at_once_are_refused(data: Path, copy: Path) -> None:

@@ -12,6 +12,7 @@ from nearfar.errors import ConfigError, nearest
 from nearfar.methods import METHODS
 from nearfar.methods import build as build_method
 from nearfar.modalities import MODALITIES
+from nearfar.pipeline.checks import check_sizes
 from nearfar.pipeline.settings import PretrainConfig
 from nearfar.pipeline.view_count import check_views
 from nearfar.pipeline.view_settings import check_view_options
@@ -74,12 +75,13 @@ def contenders(config: CompareConfig, parts: Parts) -> list[Contender]:
     """Return all methods with their settings, each tried out on the encoder before any training begins.
 
     Raises:
-        ConfigError: on an unknown encoder or view, or a method that does not fit the encoder.
+        ConfigError: on an unknown encoder or view, or a method that does not fit encoder or batch.
     """
     found = [_contender(name, config, parts) for name in config.methods]
     encoder, _ = _build(config, parts)
     for one in found:
         check_views(one.name, one.config.views, parts.inputs.views(one.config.views))
+        check_sizes(one.config, one.config.method_options)
         build_method(one.name, encoder, one.config.method_options)
     return found
 

@@ -17,7 +17,7 @@ from nearfar.pipeline.relating import check_sampler
 from nearfar.pipeline.settings import PretrainConfig
 from nearfar.pipeline.view_settings import check_named_views
 
-__all__ = ["check_data", "check_names"]
+__all__ = ["check_data", "check_names", "check_sizes"]
 
 QUEUES = ("queue_size", "memory")
 """What methods call the rows that they keep of past batches; 0 stands for none."""
@@ -40,7 +40,7 @@ def check_names(config: PretrainConfig, modality: Modality, module: nn.Module | 
     config = check_sampler(check_named_views(modality, config))
     for tracker in config.track:
         extra(tracker, tracker, f"--track {tracker}")
-    _check_sizes(config, changes["method_options"])
+    check_sizes(config, changes["method_options"])
     if module is not None:
         dim = getattr(module, "dim", None)
         fix = "set it to the length of what it returns"
@@ -49,8 +49,17 @@ def check_names(config: PretrainConfig, modality: Modality, module: nn.Module | 
     return dataclasses.replace(config, **changes)
 
 
-def _check_sizes(config: PretrainConfig, options: Mapping[str, Any]) -> None:
-    """A batch of one has no negatives; a queue that a batch overflows would drop keys unseen."""
+def check_sizes(config: PretrainConfig, options: Mapping[str, Any]) -> None:
+    """Refuse a batch without negatives, and a queue that a batch overflows, whose first keys nothing would ever see.
+
+    Args:
+        config: names method and batch.
+        options: the method's settings, of their types.
+
+    Raises:
+        InputError: on a batch of one.
+        ConfigError: on a queue smaller than the batch.
+    """
     batch = config.batch_size
     require(batch >= 2, "pretrain", "batch-size", ">= 2, as BatchNorm and negatives need", batch)
     known = settings(METHODS.get(config.method))
