@@ -11,7 +11,7 @@ import numpy as np
 from nearfar._version import __version__
 from nearfar.comparing.contenders import OWN, Contender
 from nearfar.comparing.folder import Folder
-from nearfar.comparing.settings import CompareConfig
+from nearfar.comparing.settings import Budget, CompareConfig
 from nearfar.comparing.summary import Measure, Pair, Standing
 from nearfar.comparing.tables import NOISE_RULE, accuracy_table, cost_table, csv_text, interval_table, verdicts
 from nearfar.comparing.timing import RULE
@@ -76,8 +76,9 @@ def notes(outcome: Outcome) -> list[str]:
     lines = [
         *scored.parts,
         f"the same for all: encoder {shared.encoder}, {_items(shared)}, batch "
-        f"{shared.batch_size}, budget {config.budget}, seeds {first} to {last}; a seed draws weights, order, "
-        "views and few labels",
+        f"{shared.batch_size}, budget {Budget.parse(config.budget).words}, "
+        f"{f'seed {first}' if first == last else f'seeds {first} to {last}'}; a seed draws weights, order, views and "
+        "few labels",
         *(sentence for sentence in scored.sentences if not sentence.startswith("geometry")),
         *(sentence.removeprefix("scratch: ") for sentence in scratch.sentences if sentence.startswith("scratch")),
     ]
@@ -207,7 +208,8 @@ def _highlights(outcome: Outcome) -> list[tuple[str, str, str]]:
             )
     seconds = [value for row in outcome.rows if not row.baseline for value in row.seconds if value is not None]
     runs = len(outcome.entries) * outcome.config.seeds
-    return [*found, (f"{sum(seconds):.0f} s", "of pretraining in all", f"{runs} runs of {outcome.config.budget}")]
+    what = f"{runs} run{'' if runs == 1 else 's'} of {Budget.parse(outcome.config.budget).words}"
+    return [*found, (f"{sum(seconds):.0f} s", "of pretraining in all", what)]
 
 
 def _label_lines(rows: Sequence[Standing], columns: Sequence[Measure], group: str) -> list[Line]:

@@ -40,6 +40,13 @@ class Budget(NamedTuple):
         assert found is not None
         return cls(None, minutes * 60) if minutes is not None else cls(int(found["epochs"]), None)
 
+    @property
+    def words(self) -> str:
+        """The budget for people: ``20 epochs``."""
+        if self.seconds is not None:
+            return f"{self.seconds / 60:g} min"
+        return f"{self.epochs} epoch{'' if self.epochs == 1 else 's'}"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CompareConfig:

@@ -20,13 +20,17 @@ NOISE_RULE = (
 )
 
 
+SPREAD = "mean ± standard deviation over seeds"
+
+
 def accuracy_table(
     rows: Sequence[Standing], columns: Sequence[Measure], *, title: str = "Accuracy", notes: Sequence[str] = ()
 ) -> Table:
-    """Return mean ± standard deviation over seeds of every measure."""
+    """Return mean ± standard deviation over seeds of every measure, or its value where there is one seed."""
     heads = [Column("labels per class"), *_heads(columns, better=True)]
     cells = [[row.name, *(_cell(row.over(column.key)) for column in columns)] for row in rows]
-    return Table(heads, cells, title=f"{title}, mean ± standard deviation over seeds", notes=notes)
+    spread = any(found.sd is not None for row in rows for column in columns if (found := row.over(column.key)))
+    return Table(heads, cells, title=f"{title}, {SPREAD if spread else 'one seed'}", notes=notes)
 
 
 def interval_table(rows: Sequence[Standing], columns: Sequence[Measure]) -> Table:

@@ -13,6 +13,9 @@ from nearfar.report.tables import Table
 __all__ = ["compare_page"]
 
 
+BANDS = "Losses seed by seed; other curves are means over seeds, in a band of one standard deviation."
+
+
 def compare_page(
     path: Path,
     *,
@@ -64,7 +67,7 @@ def compare_page(
             ticks=label_ticks, percent=True,
         )  # fmt: skip
     page.section("What is noise", f"The {rule}.").text(*verdicts)
-    training = page.section("Training", "Means over the seeds of an epoch; the band is one standard deviation.")
+    training = page.section("Training", BANDS)
     for method, lines in losses.items():
         add_curves(training, f"loss of {method}", lines, x_label="epoch", y_label=f"loss of {method}")
     for probe, lines in probes.items():
