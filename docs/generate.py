@@ -12,6 +12,7 @@ from pathlib import Path
 from nearfar.config import settings
 from nearfar.methods import METHODS
 from nearfar.methods.story import state_of, story_of
+from nearfar.recipes.listing import recipes_of
 
 FOLDER = Path(__file__).parent
 README = FOLDER.parent / "README.md"
@@ -47,8 +48,14 @@ def page(name: str) -> str:
         + "\n".join(rows)
         + f"\n\n{inspect.cleandoc(method.__doc__ or '')}\n\n"
         f"Run it with `nearfar pretrain DATA --out RUN --method {name}`; a setting is given as "
-        "`--method-options.NAME VALUE`.\n"
+        "`--method-options.NAME VALUE`.\n" + _recipes(name)
     )
+
+
+def _recipes(name: str) -> str:
+    """Return what the recipes of a method say."""
+    told = "".join(f"### `{recipe}`\n\n{text}\n\n" for recipe, text in recipes_of(name).items())
+    return f"\n## Recipes\n\n{told}".rstrip("\n") + "\n" if told else ""
 
 
 def departures_of(name: str) -> str:

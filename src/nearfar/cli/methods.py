@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 __all__ = ["methods"]
 
 WIDE = 150
@@ -62,30 +60,15 @@ def _describe(name: str) -> None:
     from nearfar.methods import METHODS
     from nearfar.methods.story import story_of
     from nearfar.progress import stdout
+    from nearfar.recipes.listing import recipes_of
 
     method = METHODS.get(name)
     stdout.print(story_of(method), markup=False, soft_wrap=True)
     stdout.print("\nSettings (--method-options.NAME VALUE):")
     for key, setting in settings(method).items():
         stdout.print(f"    {key} = {setting.default!r}", markup=False, soft_wrap=True)
-    for recipe, text in _recipes(name):
+    for recipe, text in recipes_of(name).items():
         stdout.print(f"\nRecipe {recipe}: {text}", markup=False, soft_wrap=True)
-
-
-def _recipes(method: str) -> list[tuple[str, str]]:
-    """Return the names and docstrings of a method's recipes; another package's that cannot be imported are left out."""
-    from nearfar.errors import NearfarError
-    from nearfar.recipes import RECIPES
-
-    found = []
-    for name in RECIPES.names():
-        try:
-            recipe = RECIPES.get(name)
-            if recipe().method == method:
-                found.append((name, inspect.cleandoc(recipe.__doc__ or "").replace("``", "")))
-        except NearfarError:
-            continue
-    return found
 
 
 def _mark(flag: bool) -> str:

@@ -73,8 +73,9 @@ def swav_cifar() -> PretrainConfig:
 def swav_small() -> PretrainConfig:
     """SwAV with the small encoder, 20 epochs.
 
-    Command: ``nearfar pretrain DATA --out RUN --recipe swav/small``. Our choice of sizes: 300 prototypes, a tenth of
-    the paper's, for data of 10,000 items and more, and held fast for 40 steps, an epoch of 10,000.
+    Command: ``nearfar pretrain DATA --out RUN --recipe swav/small``. Expected: the table of all methods on
+    Fashion-MNIST in benchmarks/RESULTS.md. Our choice of sizes: 300 prototypes, a tenth of the paper's, for data of
+    10,000 items and more, and held fast for 40 steps, an epoch of 10,000.
     """
     return two_cores("swav", {"hidden_dim": 512, "prototypes": 300, "frozen_steps": 40})
 
@@ -127,8 +128,9 @@ def deepcluster_v2_cifar() -> PretrainConfig:
 def deepcluster_v2_small() -> PretrainConfig:
     """DeepCluster-v2 with the small encoder, 20 epochs.
 
-    Command: ``nearfar pretrain DATA --out RUN --recipe deepcluster-v2/small``. Our choice of sizes: 3 sets of 300
-    prototypes, a tenth of the published.
+    Command: ``nearfar pretrain DATA --out RUN --recipe deepcluster-v2/small``. Expected: the table of all methods
+    on Fashion-MNIST in benchmarks/RESULTS.md. Our choice of sizes: 3 sets of 300 prototypes, a tenth of the
+    published.
     """
     return two_cores("deepcluster-v2", {"hidden_dim": 512, "prototypes": 300})
 
@@ -192,10 +194,10 @@ def dino_cifar() -> PretrainConfig:
 def dino_small() -> PretrainConfig:
     """DINO with the small encoder, 20 epochs.
 
-    Command: ``nearfar pretrain DATA --out RUN --recipe dino/small``. Our choice of sizes: 256 outputs at a
-    constant 0.04 of the teacher's temperature (with 1,024 outputs and the rise to 0.07 the loss stays nearer to the
-    uniform ln K), and a teacher that moves faster than the paper's, since there are hundreds of steps in place of a
-    hundred thousand.
+    Command: ``nearfar pretrain DATA --out RUN --recipe dino/small``. Expected: the table of all methods on
+    Fashion-MNIST in benchmarks/RESULTS.md. Our choice of sizes: 256 outputs at a constant 0.04 of the teacher's
+    temperature (with 1,024 outputs and the rise to 0.07 the loss stays nearer to the uniform ln K), and a teacher
+    that moves faster than the paper's, since there are hundreds of steps in place of a hundred thousand.
     """
     return PretrainConfig(
         method="dino",
@@ -261,6 +263,7 @@ def twin_labels_cifar() -> PretrainConfig:
 def twin_labels_small() -> PretrainConfig:
     """Twin labels with the small encoder, 20 epochs.
 
-    Command: ``nearfar pretrain DATA --out RUN --recipe twin-labels/small``. Our choice of sizes.
+    Command: ``nearfar pretrain DATA --out RUN --recipe twin-labels/small``. Expected: the table of all methods on
+    Fashion-MNIST in benchmarks/RESULTS.md. Our choice of sizes.
     """
     return two_cores("twin-labels", {"hidden_dim": 512, "classes": 300})

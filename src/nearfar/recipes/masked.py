@@ -69,8 +69,9 @@ def mae_cifar() -> PretrainConfig:
 def mae_small() -> PretrainConfig:
     """MAE with a vision transformer of 0.5 M parameters, 20 epochs; sides of images must be divisible by 4.
 
-    Command: ``nearfar pretrain DATA --out RUN --recipe mae/small``. Our choice of sizes. Expect less than from other
-    small recipes: masked autoencoders want hundreds of epochs and fine-tuning.
+    Command: ``nearfar pretrain DATA --out RUN --recipe mae/small``. Expected: the table of all methods on
+    Fashion-MNIST in benchmarks/RESULTS.md, with patches of 7 pixels. Our choice of sizes. Expect less than from
+    other small recipes: masked autoencoders want hundreds of epochs and fine-tuning.
     """
     return PretrainConfig(
         method="mae",
@@ -135,7 +136,8 @@ def ibot_cifar() -> PretrainConfig:
 def ibot_small() -> PretrainConfig:
     """A vision transformer of 0.5 M parameters with iBOT, 20 epochs; sides of images must be divisible by 4.
 
-    Command: ``nearfar pretrain DATA --out RUN --recipe ibot/small``. Our choice of sizes.
+    Command: ``nearfar pretrain DATA --out RUN --recipe ibot/small``. Expected: the table of all methods on
+    Fashion-MNIST in benchmarks/RESULTS.md, with patches of 7 pixels. Our choice of sizes.
     """
     return PretrainConfig(
         method="ibot",

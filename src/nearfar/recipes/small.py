@@ -29,7 +29,8 @@ def two_cores(method: str, options: Mapping[str, Any] | None = None) -> Pretrain
 def simclr() -> PretrainConfig:
     """SimCLR with the small encoder, 20 epochs.
 
-    Command: ``nearfar pretrain DATA --out RUN --recipe simclr/small``.
+    Command: ``nearfar pretrain DATA --out RUN --recipe simclr/small``. Expected: the table of all methods on
+    Fashion-MNIST in benchmarks/RESULTS.md.
     """
     return two_cores("simclr", {"temperature": 0.2})
 
@@ -58,7 +59,8 @@ def supcon_gray() -> PretrainConfig:
 def supcon() -> PretrainConfig:
     """SupCon with the small encoder: SimCLR's settings, and labels.
 
-    Command: ``nearfar pretrain DATA --out RUN --recipe supcon/small``.
+    Command: ``nearfar pretrain DATA --out RUN --recipe supcon/small``. Expected: the table of all methods on
+    Fashion-MNIST in benchmarks/RESULTS.md.
     """
     return two_cores("supcon", {"temperature": 0.1})
 
@@ -66,7 +68,8 @@ def supcon() -> PretrainConfig:
 def siamese() -> PretrainConfig:
     """Siamese network with the small encoder, pairs drawn from labels.
 
-    Command: ``nearfar pretrain DATA --out RUN --recipe siamese/small``.
+    Command: ``nearfar pretrain DATA --out RUN --recipe siamese/small``. Expected: the table of all methods on
+    Fashion-MNIST in benchmarks/RESULTS.md.
     """
     return two_cores("siamese")
 
@@ -74,7 +77,8 @@ def siamese() -> PretrainConfig:
 def triplet() -> PretrainConfig:
     """Triplet loss with semi-hard negatives and the small encoder.
 
-    Command: ``nearfar pretrain DATA --out RUN --recipe triplet/small``.
+    Command: ``nearfar pretrain DATA --out RUN --recipe triplet/small``. Expected: the table of all methods on
+    Fashion-MNIST in benchmarks/RESULTS.md.
     """
     return two_cores("triplet")
 

@@ -28,7 +28,8 @@ __all__ = [
 def simclr_v2_small() -> PretrainConfig:
     """SimCLRv2 with the temperature of ``simclr/small`` and without a memory.
 
-    Command: ``nearfar pretrain DATA --out RUN --recipe simclr-v2/small``.
+    Command: ``nearfar pretrain DATA --out RUN --recipe simclr-v2/small``. Expected: the table of all methods on
+    Fashion-MNIST in benchmarks/RESULTS.md.
     """
     return two_cores("simclr-v2", {"temperature": 0.2})
 
@@ -45,7 +46,8 @@ def simclr_v2_gray() -> PretrainConfig:
 def dcl_small() -> PretrainConfig:
     """DCL with the temperature of ``simclr/small``.
 
-    Command: ``nearfar pretrain DATA --out RUN --recipe dcl/small``.
+    Command: ``nearfar pretrain DATA --out RUN --recipe dcl/small``. Expected: the table of all methods on
+    Fashion-MNIST in benchmarks/RESULTS.md.
     """
     return two_cores("dcl", {"temperature": 0.2})
 
@@ -61,7 +63,8 @@ def dclw_small() -> PretrainConfig:
 def nnclr_small() -> PretrainConfig:
     """NNCLR with narrow heads and 4,096 embeddings.
 
-    Command: ``nearfar pretrain DATA --out RUN --recipe nnclr/small``.
+    Command: ``nearfar pretrain DATA --out RUN --recipe nnclr/small``. Expected: the table of all methods on
+    Fashion-MNIST in benchmarks/RESULTS.md.
     """
     options = {"hidden_dim": 512, "predictor_dim": 512, "output_dim": 128, "head_layers": 2, "queue_size": 4096}
     return two_cores("nnclr", {**options, "temperature": 0.2})
@@ -70,7 +73,8 @@ def nnclr_small() -> PretrainConfig:
 def moco_v2_small() -> PretrainConfig:
     """MoCo v2 with 4,096 keys and a faster teacher, because the run is short.
 
-    Command: ``nearfar pretrain DATA --out RUN --recipe moco-v2/small``.
+    Command: ``nearfar pretrain DATA --out RUN --recipe moco-v2/small``. Expected: the table of all methods on
+    Fashion-MNIST in benchmarks/RESULTS.md.
     """
     return two_cores("moco-v2", {"queue_size": 4096, "momentum": 0.99})
 
@@ -78,7 +82,8 @@ def moco_v2_small() -> PretrainConfig:
 def moco_v3_small() -> PretrainConfig:
     """MoCo v3 with narrow heads.
 
-    Command: ``nearfar pretrain DATA --out RUN --recipe moco-v3/small``.
+    Command: ``nearfar pretrain DATA --out RUN --recipe moco-v3/small``. Expected: the table of all methods on
+    Fashion-MNIST in benchmarks/RESULTS.md.
     """
     return two_cores("moco-v3", {"hidden_dim": 512, "output_dim": 128, "temperature": 0.2})
 
@@ -86,7 +91,8 @@ def moco_v3_small() -> PretrainConfig:
 def densecl_small() -> PretrainConfig:
     """DenseCL with the settings of ``moco-v2/small``.
 
-    Command: ``nearfar pretrain DATA --out RUN --recipe densecl/small``.
+    Command: ``nearfar pretrain DATA --out RUN --recipe densecl/small``. Expected: the table of all methods on
+    Fashion-MNIST in benchmarks/RESULTS.md.
     """
     return two_cores("densecl", {"queue_size": 4096, "momentum": 0.99})
 
@@ -94,7 +100,8 @@ def densecl_small() -> PretrainConfig:
 def ressl_small() -> PretrainConfig:
     """ReSSL with a narrow head, 4,096 embeddings and a faster teacher, on a weak and a strong view.
 
-    Command: ``nearfar pretrain DATA --out RUN --recipe ressl/small``.
+    Command: ``nearfar pretrain DATA --out RUN --recipe ressl/small``. Expected: the table of all methods on
+    Fashion-MNIST in benchmarks/RESULTS.md.
     """
     options = {"hidden_dim": 512, "output_dim": 128, "queue_size": 4096, "momentum": 0.99}
     return dataclasses.replace(two_cores("ressl", options), views="weak-strong")
@@ -103,9 +110,10 @@ def ressl_small() -> PretrainConfig:
 def cpc_small() -> PretrainConfig:
     """CPC v2 on 3 x 3 patches of half the side, downwards and to the left, with a small context network.
 
-    Command: ``nearfar pretrain DATA --out RUN --recipe cpc/small``. The small encoder has BatchNorm, which the paper
-    leaves out. Chosen on training images alone (RESULTS.md, "Choosing the patches of CPC"): with 5 x 5 patches, of 9
-    pixels at 28, the encoder stays below an untrained one.
+    Command: ``nearfar pretrain DATA --out RUN --recipe cpc/small``. Expected: the table of all methods on
+    Fashion-MNIST in benchmarks/RESULTS.md. The small encoder has BatchNorm, which the paper leaves out. Chosen on
+    training images alone (RESULTS.md, "Choosing the patches of CPC"): with 5 x 5 patches, of 9 pixels at 28, the
+    encoder stays below an untrained one.
     """
     options = {"grid": 3, "context_dim": 64, "layers": 2, "least_distance": 2, "most_distance": 2, "directions": 2}
     return two_cores("cpc", options)
