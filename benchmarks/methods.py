@@ -139,8 +139,8 @@ def record(arguments: argparse.Namespace, found: Mapping[str, Sequence[Mapping[s
             *arguments.note,
             "mean ± sd over seeds, of one seed no spread is known; a seed draws weights, views, order and labels",
             "the same for all: views gray, never turned, "
-            f"crops from 20 %, batch {arguments.batch}; options, optimiser and learning rate from METHOD/small, of which "
-            "nothing was tuned but CPC's patches, on training images",
+            f"crops from 20 %, batch {arguments.batch}; options, optimiser and learning rate from METHOD/small, of "
+            "which nothing was tuned but CPC's patches, on training images",
             "spread: standard deviation of the normalised test embeddings, 1 even, 0 collapsed; rank: their effective "
             "rank; seconds of the training loop and the most memory of its process",
             *(text for text in sentences if not text.startswith("geometry")),
