@@ -20,6 +20,8 @@ NOISE_RULE = (
 )
 
 
+MANY = 30
+"""Differences in one measure that are still told one by one: those of six methods and the baselines are more."""
 SPREAD = "mean ± standard deviation over seeds"
 
 
@@ -69,17 +71,40 @@ def cost_table(rows: Sequence[Standing]) -> Table:
 
 
 def verdicts(found: Sequence[Pair], columns: Sequence[Measure], *, brief: bool = False) -> list[str]:
-    """Say for every measure which differences are within noise; ``brief`` leaves out the intervals."""
-    sentences = []
+    """Say for every measure which differences are within noise; ``brief`` leaves out the intervals.
+
+    Of more than `MANY` differences only those from the best method and from the baselines are said one by one.
+    """
+    sentences, many = [], False
     for measure in columns:
         here = [pair for pair in found if pair.measure == measure]
         noise = [pair for pair in here if pair.difference.within_noise]
-        if noise:
+        if len(here) > MANY:
+            many = True
+            sentences.append(f"{measure}: {_summary(here, noise)}")
+        elif noise:
             listed = "; ".join(f"{pair.first} and {pair.second}{'' if brief else _said(pair)}" for pair in noise)
             sentences.append(f"{measure}: within noise of each other are {listed}.")
         elif here:
             sentences.append(f"{measure}: every difference that has a method in it is beyond noise.")
+    if many:
+        sentences.append("Every difference, with its interval, stands in results.json.")
     return sentences or ["One seed says nothing about noise: no difference here is known to be real; take 3 seeds."]
+
+
+def _summary(here: Sequence[Pair], noise: Sequence[Pair]) -> str:
+    methods = dict.fromkeys(pair.first for pair in here)  # a baseline is always the second
+    baselines = list(dict.fromkeys(pair.second for pair in here if pair.second not in methods))
+    against = [pair for pair in here if pair.second == baselines[0]]
+    best = max(against, key=lambda pair: pair.difference.mean).first
+    said = [f"{len(noise)} of {len(here)} differences are within noise."]
+    for name in (best, *baselines):
+        near = [
+            pair.second if pair.first == name else pair.first for pair in noise if name in (pair.first, pair.second)
+        ]
+        what = f"{name}, the best method" if name == best else name
+        said.append(f"Within noise of {what}: {', '.join(near) or 'none'}.")
+    return " ".join(said)
 
 
 def csv_text(rows: Sequence[Standing], columns: Sequence[Measure]) -> str:
