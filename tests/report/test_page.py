@@ -83,6 +83,14 @@ def test_a_page_without_a_map_has_no_script_at_all():
     assert "<nav" not in html
 
 
+def test_what_is_read_aloud_in_a_wide_table_does_not_widen_the_page():
+    css = Page("t").html()
+    assert "position: absolute" in css.partition(".unseen")[2].partition("}")[0]
+    scroll = css.partition("\n.scroll {")[2].partition("}")[0]
+    assert "overflow-x: auto" in scroll
+    assert "position: relative" in scroll  # else absolute children are no part of what it scrolls
+
+
 def test_light_and_dark_print_and_narrow_are_styled():
     html = Page("t").html()
     for part in ("prefers-color-scheme: dark", "@media print", "@media (max-width", "--c9:", "focus-visible"):
