@@ -71,18 +71,7 @@ def dcl_cifar() -> PretrainConfig:
 
     Command: ``nearfar pretrain DATA --out RUN --recipe dcl/cifar``. Published: kNN 84.4 %.
     """
-    return PretrainConfig(
-        method="dcl",
-        encoder="resnet18",
-        views="cifar",
-        image_size=32,
-        epochs=200,
-        batch_size=128,
-        optimizer="sgd",
-        lr=0.06,
-        weight_decay=5e-4,
-        warmup_epochs=0,
-    )
+    return dataclasses.replace(simclr_cifar(), method="dcl", method_options={})
 
 
 def dclw_cifar() -> PretrainConfig:
